@@ -15,6 +15,9 @@ use crate::interrupts::Interrupts;
 pub const VTPM_MANIFEST_VERSION: u32 = 0;
 /// Another: u32 1, u32 number of keys, and the keys, each a TPM2B_PUBLIC; all big-endian.
 pub const VTPM_KEYS_MANIFEST_VERSION: u32 = 1;
+/// Another, of a vTPM whose state is kept: u32 2, then as version 1, and behind the keys what is attested of the state
+/// ([`Kept::to_bytes`]).
+pub const VTPM_STATE_MANIFEST_VERSION: u32 = 2;
 /// Manifest version of the interrupts service: [`Interrupts::manifest`].
 pub const INTERRUPTS_MANIFEST_VERSION: u32 = 0;
 /// Room for the host's certificates, in bytes.
@@ -91,6 +94,8 @@ pub enum Attested {
     Vtpm,
     /// The vTPM alone, by manifest version 1.
     VtpmKeys,
+    /// The vTPM alone, by manifest version 2.
+    VtpmState,
     /// How the host can interrupt, by manifest version 0.
     Interrupts,
 }
@@ -102,6 +107,7 @@ impl Attested {
         match (service, version) {
             (VTPM_SERVICE, VTPM_MANIFEST_VERSION) => Some(Attested::Vtpm),
             (VTPM_SERVICE, VTPM_KEYS_MANIFEST_VERSION) => Some(Attested::VtpmKeys),
+            (VTPM_SERVICE, VTPM_STATE_MANIFEST_VERSION) => Some(Attested::VtpmState),
             (INTERRUPTS_SERVICE, INTERRUPTS_MANIFEST_VERSION) => Some(Attested::Interrupts),
             _ => None,
         }
@@ -113,7 +119,7 @@ impl Attested {
         match self {
             Attested::Interrupts => Keys::None,
             Attested::Vtpm => Keys::Endorsement,
-            Attested::VtpmKeys | Attested::All => Keys::All,
+            Attested::VtpmKeys | Attested::VtpmState | Attested::All => Keys::All,
         }
     }
 
@@ -126,6 +132,7 @@ impl Attested {
         match self {
             Attested::Vtpm => endorsement().map(<[u8]>::to_vec),
             Attested::VtpmKeys => keys_manifest(keys),
+            Attested::VtpmState => state_manifest(keys, kept?),
             Attested::Interrupts => Some(interrupts.to_vec()),
             Attested::All => {
                 let all = keys_manifest(keys)?;

@@ -52,6 +52,20 @@ pub enum Reason {
     NoGuest = 19,
     /// The guest could not be measured into PCRs.
     Measurement = 20,
+    /// The measured settings are malformed, or one is there that this firmware does not obey.
+    Settings = 21,
+    /// There is no disk, and the settings require a state.
+    NoDisk = 23,
+    /// The disk cannot be read or written, or is too small.
+    Disk = 24,
+    /// What is on the disk is no state of this firmware on this chip.
+    NotOurs = 25,
+    /// The state on the disk is damaged.
+    Damaged = 26,
+    /// The state cannot be opened or kept for a reason that is not the disk's.
+    State = 27,
+    /// The operator's authority, which the settings require, has certified nothing.
+    Authority = 28,
 }
 
 impl Reason {
@@ -83,6 +97,13 @@ impl Reason {
             Reason::Panic => "defect",
             Reason::NoGuest => "the image has no guest",
             Reason::Measurement => "the guest cannot be measured",
+            Reason::Settings => "the settings are refused",
+            Reason::NoDisk => "there is no disk with the TPM's state",
+            Reason::Disk => "the disk of the TPM's state cannot be used",
+            Reason::NotOurs => "the state on the disk is not this TPM's",
+            Reason::Damaged => "the state on the disk is damaged",
+            Reason::State => "the TPM's state cannot be kept",
+            Reason::Authority => "no certificate of the operator's",
         }
     }
 }

@@ -4,11 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
-use tpm_core::rc::Fmt1;
-use tpm_core::{Clock, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
+use tpm_core::rc::{Fmt1, Rc};
+use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, MAX_EK_PUBLIC, StateError};
 
 use crate::attest::{EK_MAX, EndorsementKey, Reports};
 use crate::identity::Identity;
+use crate::identity::authority::{Authorities, Channel, NotIssued};
+use crate::state::{Keeper, Kept};
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};
 use crate::sync::Mutex;
@@ -24,7 +26,11 @@ pub struct Platform<E, C> {
     clock: C,
     identity: Identity,
     endorsed: fn(u64),
+    keeper: Option<Box<dyn Keeper + Send>>,
 }
+
+/// What is answered where the state cannot be kept: the TPM is in failure mode from then on.
+const FAILURE: [u8; 10] = Rc::failure(Fault::Platform).response();
 
 impl<E: Entropy, C: Clock> Platform<E, C> {
     /// Makes a TPM with new seeds, as after _TPM_Init: its first user begins with TPM2_Startup. `endorsed` is told each
@@ -33,8 +39,47 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
-        Identity::reserve(&mut tpm)?;
-        Ok(Self { tpm, buffers: Box::default(), entropy, clock, identity: Identity::default(), endorsed })
+        let mut identity = Identity::default();
+        identity.provide_all(&mut tpm)?;
+        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
+    }
+
+    /// The TPM of a state that was taken where it was powered off: as after _TPM_Init. An NV Index that the guest has
+    /// defined where this firmware would provide one stays the guest's.
+    ///
+    /// # Errors
+    /// [`StateError`]: it is no state of this build's, or there is no entropy.
+    pub fn resume(state: &[u8], mut entropy: E, mut clock: C, endorsed: fn(u64)) -> Result<Self, StateError> {
+        let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
+        let mut tpm = Box::new(tpm_core::Tpm::blank());
+        tpm.import(state, &mut hooks)?;
+        let mut identity = Identity::default();
+        let _ = identity.provide_all(&mut tpm);
+        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
+    }
+
+    fn of(tpm: Box<tpm_core::Tpm>, identity: Identity, entropy: E, clock: C, endorsed: fn(u64)) -> Self {
+        Self { tpm, buffers: Box::default(), entropy, clock, identity, endorsed, keeper: None }
+    }
+
+    /// From here on the state is kept: no response is given before what it says would survive the loss of power.
+    /// `None`: it cannot be kept even now.
+    pub fn keep_by(&mut self, mut keeper: Box<dyn Keeper + Send>) -> Option<()> {
+        keeper.keep(&self.tpm)?;
+        self.keeper = Some(keeper);
+        Some(())
+    }
+
+    /// Keeps the state. If that fails, the TPM fails until the next start, which begins with what was kept last.
+    /// Whether what the TPM says may be said. After commands it is done; the firmware calls it after what it has changed
+    /// itself.
+    pub fn keep(&mut self) -> bool {
+        let Some(keeper) = self.keeper.as_mut().filter(|_| !self.tpm.is_in_failure_mode()) else { return true };
+        let kept = keeper.keep(&self.tpm).is_some();
+        if !kept {
+            self.tpm.enter_failure_mode();
+        }
+        kept
     }
 
     /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
@@ -43,7 +88,7 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     /// [`Failure`]: the TPM does not do it.
     pub fn become_azure(&mut self) -> Result<(), Failure> {
         const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
-        Identity::reserve_azure(&mut self.tpm)?;
+        Identity::provide_azure(&mut self.tpm)?;
         // Clients by tss-esapi do not know them.
         self.tpm.omit_later_properties();
         let mut answer = [0; MAX_RESPONSE_SIZE];
@@ -63,6 +108,29 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         work(&mut self.tpm, &mut hooks)
+    }
+
+    /// Provides an NV Index with these contents: the guest's NV memory has nothing of them.
+    ///
+    /// # Errors
+    /// [`Failure`]: the TPM does not take the index.
+    pub fn provide(&mut self, index: u32, contents: Vec<u8>) -> Result<(), Failure> {
+        self.identity.provide(&mut self.tpm, index, contents)
+    }
+
+    /// Asks the operator's program for a certificate of the issuer of this boot, by which those of the TPM's keys lead
+    /// to one of `authorities`. To be called before a guest runs.
+    ///
+    /// # Errors
+    /// Why there is none: certificates are the firmware's own then.
+    pub fn certify(
+        &mut self,
+        authorities: &Authorities,
+        channel: &mut dyn Channel,
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<(), NotIssued> {
+        let Self { tpm, entropy, clock, identity, .. } = self;
+        identity.certify(tpm, entropy, reports, authorities, channel, &mut || clock.now_ms())
     }
 
     /// What has been made of keys and certificates.
@@ -85,7 +153,11 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
         self.tpm.set_buffer_size(response.len());
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        let len = self.tpm.execute(&mut hooks, Locality::ZERO, command, &mut self.buffers.response);
+        let mut len =
+            self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, &mut self.buffers.response);
+        if !self.keep() {
+            len = fail(&mut self.buffers.response);
+        }
         let answer = self.buffers.response.get(..len).filter(|answer| answer.len() <= response.len());
         let answer = answer.unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
@@ -102,7 +174,13 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         let Buffers { command: all, response: answer } = &mut *self.buffers;
         self.tpm.set_buffer_size(response);
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        self.tpm.execute(&mut hooks, Locality::ZERO, all.get(..command).unwrap_or_default(), answer)
+        let command = all.get(..command).unwrap_or_default();
+        let len = self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, answer);
+        if self.keep() { len } else { fail(&mut self.buffers.response) }
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        self.keeper.as_ref().map(|keeper| keeper.kept())
     }
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
@@ -128,6 +206,13 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         let command = self.buffers.command.get(..command).unwrap_or_default();
         self.identity.prepare(&mut self.tpm, &mut self.entropy, command, reports)
     }
+}
+
+/// Puts the response of a TPM that fails in place of another; its length.
+fn fail(response: &mut [u8]) -> usize {
+    response.fill(0);
+    response.iter_mut().zip(FAILURE).for_each(|(to, from)| *to = from);
+    FAILURE.len()
 }
 
 #[cfg(test)]

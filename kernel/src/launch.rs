@@ -1,4 +1,9 @@
 //! `LaunchParams`: the measured page that says what is started as the guest, and how (docs/boot.md, "LaunchParams").
+//! Behind it are [`Settings`], which say what else the firmware is to do.
+
+mod settings;
+
+pub use settings::{SETTINGS_PAGES, SETTINGS_SIZE, Setting, Settings, SettingsError};
 
 use core::mem::{offset_of, size_of};
 

@@ -21,6 +21,7 @@
 //! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
+//! | [`state`] | the measured setting of what is kept on a disk |
 //! | [`measure`], [`event_log`] | what is measured into PCRs, and the log of it |
 //! | [`sync`] | the lock that processors share things by |
 //! | [`console`], [`fatal`] | what the host gets to read, and how it ends |
@@ -50,6 +51,7 @@ pub mod mm;
 #[cfg(test)]
 mod offered;
 pub mod start;
+pub mod state;
 pub mod svsm;
 pub mod sync;
 #[cfg(test)]
@@ -75,6 +77,7 @@ mod tests {
         assert_eq!(said(crate::attest::ReportError::NoHost), "there is no way to the host");
         assert!(said(crate::interrupts::NotOffered).contains("restricted injection"));
         assert_eq!(said(crate::launch::LaunchError::TooMany), "there are too many regions");
+        assert_eq!(said(crate::launch::SettingsError::Twice(3)), "there are two settings of kind 3");
         assert_eq!(said(crate::event_log::Full), "the event log is full");
         assert_eq!(said(crate::entropy::Hidden::RDSEED), "the CPU is said to have no RDSEED");
         assert_eq!(said(crate::guest::Refused), "the memory is not the guest's");

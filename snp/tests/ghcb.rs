@@ -88,6 +88,8 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
             "out" => self.io_out(0x3F8, Width::Byte, 0xFFFF_FF41),
             "in" => self.io_in(0x3FD, Width::Byte).map(drop),
             "in dword" => self.io_in(0xCFC, Width::Dword).map(drop),
+            "mmio read" => self.mmio_read(0x7F_F000_0014, Width::Byte).map(drop),
+            "mmio write" => self.mmio_write(0x7F_F000_0016, Width::Word, 0xFFFF_1234),
             "rdmsr" => self.rdmsr(0x1B).map(drop),
             "wrmsr" => self.wrmsr(0x1B, 0x1122_3344_5566_7788),
             "cpuid" => self.cpuid(0xD, 1, 7).map(drop),
@@ -105,10 +107,12 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
     }
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "out",
     "in",
     "in dword",
+    "mmio read",
+    "mmio write",
     "rdmsr",
     "wrmsr",
     "cpuid",
@@ -178,10 +182,12 @@ type Inputs<'t> = (&'t str, u64, u64, u64, &'t [(usize, u64)]);
 /// The inputs of each request: exit code, infos, valid fields with their values (GHCB specification, table 6).
 #[test]
 fn requests_set_exactly_the_fields_of_the_specification() {
-    let expected: [Inputs; 15] = [
+    let expected: [Inputs; 17] = [
         ("out", 0x7B, 0x03F8_0010, 0, &[(RAX, 0x41)]),
         ("in", 0x7B, 0x03FD_0011, 0, &[(RAX, 0)]),
         ("in dword", 0x7B, 0x0CFC_0041, 0, &[(RAX, 0)]),
+        ("mmio read", 0x8000_0001, 0x7F_F000_0014, 1, &[(SCRATCH, GPA + 0x800)]),
+        ("mmio write", 0x8000_0002, 0x7F_F000_0016, 2, &[(SCRATCH, GPA + 0x800)]),
         ("rdmsr", 0x7C, 0, 0, &[(RCX, 0x1B)]),
         ("wrmsr", 0x7C, 1, 0, &[(RCX, 0x1B), (RAX, 0x5566_7788), (RDX, 0x1122_3344)]),
         ("cpuid", 0x72, 0, 0, &[(RAX, 0xD), (RCX, 1), (0x3E8, 7)]),
@@ -223,6 +229,23 @@ fn values_come_from_the_fields_of_the_specification() {
     assert_eq!(ghcb.rdmsr(1), Ok(0x0000_0004_1234_5678));
     let registers = ghcb.cpuid(0, 0, 1).expect("answered");
     assert_eq!([registers.eax, registers.ebx, registers.ecx, registers.edx], [0x1234_5678, 2, 3, 4]);
+}
+
+/// A register's value is in the shared buffer, of as many octets as the access has; what else is there is no part of it.
+#[test]
+fn registers_of_devices_go_by_the_shared_buffer() {
+    let mut host = ghcb(|page| {
+        assert_eq!(u32_at(page, 0x800), 0, "nothing of an earlier request");
+        put(page, 0x800, &0x89AB_CDEF_u32.to_le_bytes());
+        honest(page);
+    });
+    let widths = [(Width::Byte, 0xEF), (Width::Word, 0xCDEF), (Width::Dword, 0x89AB_CDEF)];
+    widths.iter().for_each(|(width, value)| assert_eq!(host.mmio_read(8, *width), Ok(*value)));
+    let mut host = ghcb(|page| {
+        assert_eq!(u32_at(page, 0x800), 0x0102_0304);
+        honest(page);
+    });
+    assert_eq!(host.mmio_write(8, Width::Dword, 0x0102_0304), Ok(()));
 }
 
 /// A field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry

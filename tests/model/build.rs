@@ -13,7 +13,7 @@ mod plants;
 use plants::{AS_IT_IS, Change, PLANTS};
 
 /// The firmware's part.
-const KERNEL: [&str; 5] = ["attest.rs", "guest.rs", "interrupts.rs", "mm", "svsm"];
+const KERNEL: [&str; 6] = ["attest.rs", "guest.rs", "interrupts.rs", "mm", "state.rs", "svsm"];
 /// What stands in for the rest of it, and knows its types.
 const OWN: [&str; 3] = ["cpu.rs", "scenes.rs", "sync.rs"];
 
@@ -78,8 +78,17 @@ fn copy(folder: &Path, file: &Path, text: &str) {
 }
 
 fn module_of(versions: &mut String, module: &str, folder: &Path) {
-    let modules =
-        ["attest.rs", "guest.rs", "interrupts.rs", "mm/mod.rs", "svsm/mod.rs", "cpu.rs", "scenes.rs", "sync.rs"];
+    let modules = [
+        "attest.rs",
+        "guest.rs",
+        "interrupts.rs",
+        "mm/mod.rs",
+        "state.rs",
+        "svsm/mod.rs",
+        "cpu.rs",
+        "scenes.rs",
+        "sync.rs",
+    ];
     writeln!(
         versions,
         "#[allow(dead_code, missing_docs, unused_imports, clippy::all, reason = \"copies, of which only a part is used\")]\n\

@@ -110,7 +110,7 @@ use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
 
 pub use command::cc;
-pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
+pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality, Provided};
 pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{AkTemplate, EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::{Event, EventDigests};

@@ -162,6 +162,11 @@ impl<D: Disk> Store<D> {
     pub fn disk(&self) -> &D {
         &self.disk
     }
+
+    /// The disk, for what is not of records.
+    pub fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
 }
 
 /// Where the record of a generation is.

@@ -13,7 +13,8 @@ use std::time::Instant;
 type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static str)]);
 
 /// Programs of the host, and what judges or tries the engine below tests.
-const PROGRAMS: [&str; 5] = ["embedders", "quoin-anchor", "quoin-tpm", "quoin-verify", "xtask"];
+const PROGRAMS: [&str; 7] =
+    ["embedders", "quoin-anchor", "quoin-state", "quoin-tpm", "quoin-verify", "simulate", "xtask"];
 const TOOLS: [&str; 6] = ["anchor-simulation", "fuzz", "model", "peer", "primitives", "proofs"];
 const BARE_METAL: [&str; 6] = ["arch", "machine", "guest", "paravisor", "rules", "panics"];
 const WARNINGS_ARE_ERRORS: [&str; 3] = ["--", "-D", "warnings"];
@@ -29,14 +30,14 @@ fn checks() -> Vec<Check> {
             .chain(WARNINGS_ARE_ERRORS)
             .collect()
     };
-    let documented = LIBRARIES.into_iter().flat_map(|package| ["-p", package]);
+    let documented = LIBRARIES.iter().flat_map(|package| ["-p", package]);
     vec![
         ("rustfmt", vec!["fmt", "--all", "--check"], &[]),
         // Without the firmware's program: it has a panic handler of its own, and is the last of clippy's checks.
         ("clippy, host: libraries, programs", clippy(&PROGRAMS, &["--bins"]), &[]),
         (
             "clippy, host: libraries, tests",
-            clippy(&LIBRARIES, &["--lib", "--tests", "--examples", "--features", "quoin-tests/qemu"]),
+            clippy(LIBRARIES, &["--lib", "--tests", "--examples", "--features", "quoin-tests/qemu"]),
             &[],
         ),
         ("clippy, host: tools and targets below tests", clippy(&TOOLS, &["--all-targets"]), &[]),

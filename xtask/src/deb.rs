@@ -21,6 +21,16 @@ pub const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
 /// What finds out which libraries the program depends on.
 pub const SHLIBDEPS: Wanted = ("dpkg-shlibdeps", "dpkg-dev");
 
+/// Texts that are compressed: manual pages, and the licences of crates.
+const COMPRESSED: [&str; 6] = [
+    "quoin-tpm.8",
+    "quoin-tpm-ioctl.8",
+    "quoin-tpm-provision.8",
+    "quoin-tpm-setup.8",
+    "quoin-tpm-socket.8",
+    "licences",
+];
+
 /// Runs the verb.
 pub fn run() -> Result<()> {
     println!("{}", make()?.display());
@@ -37,7 +47,7 @@ pub fn make() -> Result<PathBuf> {
     write.args(["--example", "documents", "--"]).arg(&documents).env("QUOIN_PROFILE", tpm::PROFILE);
     ensure!(write.status().context("cannot start cargo")?.success(), "the documents cannot be written");
     // cargo-deb, too, packs a manual page, unless it takes it for something that cargo has built, as here.
-    for name in ["quoin-tpm.8", "quoin-tpm-provision.8", "quoin-tpm-setup.8", "licences"] {
+    for name in COMPRESSED {
         compress(&documents.join(name))?;
     }
 

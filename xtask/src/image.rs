@@ -10,8 +10,10 @@ use host::{build, debian, uki, workspace};
 use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_image::linux::Linux;
+use quoin_image::settings::{Setting, Settings, authorities};
 use quoin_image::{ovmf, sizes};
 use quoin_verify::digest::hex;
+use quoin_verify::input::certificates;
 use quoin_verify::screen;
 use std::path::PathBuf;
 use std::process::Command;
@@ -74,6 +76,17 @@ pub struct Args {
     /// VM's (docs/boot.md). Part of the launch digest.
     #[arg(long, value_name = "NAME", default_value = "quoin", conflicts_with = "no_guest", value_parser = ["quoin", "azure"])]
     personality: String,
+    /// An authority of yours, a certificate in DER or PEM, at most four: the firmware asks your program (quoin-authority)
+    /// for a certificate of the key by which it certifies those of its TPM, under this authority (docs/boot.md). Part of
+    /// the launch digest.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_guest")]
+    authority: Vec<PathBuf>,
+    /// The guest is started without such a certificate, too, if there is none; certificates are the firmware's own then.
+    #[arg(long, requires = "authority")]
+    authority_preferred: bool,
+    /// How many seconds the firmware waits for it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "authority", value_parser = clap::value_parser!(u16).range(1..))]
+    authority_wait: u16,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -102,6 +115,7 @@ impl Args {
             smp_from_file,
             restricted_injection,
             personality,
+            authority,
             ..
         } = self;
         !no_guest
@@ -110,6 +124,7 @@ impl Args {
             && *smp == 1
             && personality == "quoin"
             && smp_from_file.is_none()
+            && authority.is_empty()
             && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
     }
 }
@@ -131,7 +146,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let from_file = args.smp_from_file.unwrap_or(0).into();
     let personality = if args.personality == "azure" { Personality::Azure } else { Personality::Quoin };
-    let guest = guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, personality, ..guest });
+    let settings = settings(args)?;
+    let guest =
+        guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, personality, settings, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {
@@ -156,6 +173,17 @@ pub fn run(args: &Args) -> Result<()> {
         return accept(&image);
     }
     if args.check { check(&image) } else { Ok(()) }
+}
+
+/// What the operator wants of the firmware.
+fn settings(args: &Args) -> Result<Settings> {
+    if args.authority.is_empty() {
+        return Ok(Settings::default());
+    }
+    let parse = |path: &PathBuf| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string());
+    let all = args.authority.iter().map(parse).collect::<Result<Vec<_>>>()?.concat();
+    Ok(Settings::default()
+        .with(Setting::Authorities, &authorities(&all, args.authority_preferred, args.authority_wait)))
 }
 
 /// The guest that the arguments name, if it is not a payload of ours; and a disk for it.

@@ -5,6 +5,7 @@
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`boots`] | the verbs `boots`, `boot-times`, `two-vcpus`, `exceptions` and `lies` |
 //! | [`ci`] | the verb of that name |
+//! | [`mod@clients`] | the verb of that name: programs by others, one by one |
 //! | [`mod@conformance`] | the verb of that name: suites by others |
 //! | [`deb`] | the verb of that name: the server's Debian package |
 //! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
@@ -20,6 +21,7 @@
 //! | [`run`] | the verb of that name |
 //! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |
+//! | [`simulate`] | the verb of that name: kept state |
 //! | [`status`] | what exit statuses mean |
 //! | [`mod@test`] | the verb of that name |
 //! | [`tools`] | programs that cargo installs |
@@ -32,6 +34,7 @@ pub mod bench;
 pub mod boots;
 pub mod capi;
 pub mod ci;
+pub mod clients;
 pub mod conformance;
 pub mod deb;
 pub mod demo;
@@ -50,6 +53,7 @@ pub mod pictures;
 pub mod proofs;
 pub mod run;
 pub mod served;
+pub mod simulate;
 pub mod status;
 pub mod test;
 pub mod tools;

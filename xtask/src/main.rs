@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    bench, boots, capi, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants, needs,
-    proofs, run, status, test, tpm, vectors,
+    bench, boots, capi, ci, clients, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants,
+    needs, proofs, run, simulate, status, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -135,6 +135,14 @@ enum Verb {
     /// They are fetched by the clients of package registries (apt-get, pip, cargo), built, and kept below
     /// target/suites; the first run takes long.
     Conformance(conformance::Args),
+    /// Put programs by others before our TPM and its evidence, and print which pass, in which version: tpm2-tools,
+    /// OpenSSL, FAPI, keylime, go-attestation, go-sev-guest, snpguest, az-snp-vtpm, systemd and more.
+    ///
+    /// With the server's TPM, or the firmware's in the software machine. What each has sent is kept by step from the
+    /// trace; `cargo xtask figures` writes both tables into docs/clients.md. Programs are fetched by the clients of
+    /// package registries (apt-get, pip, cargo), and the first run compiles for half an hour; the suite `clients` of
+    /// `test` is those that are there anyway.
+    Clients(clients::Args),
     /// Run NIST's published vectors (CAVP) and those of RFCs through the engine's cryptography, and print a table.
     ///
     /// Hashes, MACs, key derivations, the generator, ciphers, RSA, elliptic curves, ML-KEM and ML-DSA. They are fetched
@@ -167,7 +175,12 @@ enum Verb {
     /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is
     /// kept below target/fuzz.
     Fuzz(fuzz::Args),
-    /// Write what the other verbs have measured here into docs/: figures.md, conformance.md, threats.md.
+    /// Simulate what disks, networks and hosts do to a TPM's kept state, by a seed: a million schedules.
+    ///
+    /// A schedule that shows a fault is printed step by step, with its seed. The tests have a short form.
+    Simulate(simulate::Args),
+    /// Write what the other verbs have measured here into docs/: figures.md, conformance.md, threats.md,
+    /// clients.md and others.
     ///
     /// Each keeps its figure below target/figures when it succeeds, or its table below target/pages when it has run
     /// completely. Rows and tables that nothing was measured for stay.
@@ -223,7 +236,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Needs => return needs::run(),
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
+        Verb::Simulate(args) => return simulate::run(&args),
         Verb::Conformance(args) => return conformance::run(&args),
+        Verb::Clients(args) => return clients::run(&args),
         Verb::Vectors => return vectors::vectors(),
         Verb::Keys(args) => return vectors::keys(&args),
         Verb::Timing(args) => return vectors::timing(&args),

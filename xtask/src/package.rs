@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// What the package has.
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     "/usr/bin/quoin-tpm",
     "/usr/lib/systemd/system/quoin-tpm.service",
     "/usr/share/bash-completion/completions/quoin-tpm",
@@ -29,8 +29,10 @@ const FILES: [&str; 11] = [
     "/usr/share/doc/quoin-tpm/copyright",
     "/usr/share/doc/quoin-tpm/licences-of-crates.gz",
     "/usr/share/fish/vendor_completions.d/quoin-tpm.fish",
+    "/usr/share/man/man8/quoin-tpm-ioctl.8.gz",
     "/usr/share/man/man8/quoin-tpm-provision.8.gz",
     "/usr/share/man/man8/quoin-tpm-setup.8.gz",
+    "/usr/share/man/man8/quoin-tpm-socket.8.gz",
     "/usr/share/man/man8/quoin-tpm.8.gz",
 ];
 /// And one whose name begins otherwise.

@@ -4,10 +4,12 @@ use crate::served;
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use host::boot::{self, Built};
+use host::devices::{self, FileDisk};
 use host::figures::{self, Figure};
 use host::qemu::{self, Qemu};
 use host::relay::Relay;
 use host::{child, collect, debian, timeline, workspace};
+use quoin_image::state::Wanted;
 use quoin_verify::evidence::folder::Evidence;
 use quoin_verify::{Failure, digest, screen};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,9 @@ pub struct Args {
     /// Processors of the machine, and of the guest: each has a register state in the launch digest.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "image", value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
+    /// A disk on which the TPM's state outlives the VM; prepared, if there is no such file.
+    #[arg(long, value_name = "FILE", conflicts_with = "smp")]
+    state_disk: Option<PathBuf>,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
     verbose: bool,
@@ -45,7 +50,12 @@ const WARM: Duration = Duration::from_secs(2);
 impl Args {
     /// The run whose time is a figure: the image as it is, on a host that does not lie.
     fn is_plain(&self) -> bool {
-        self.once && self.smp == 1 && self.image.is_none() && self.config.is_empty() && !self.verbose
+        self.once
+            && self.smp == 1
+            && self.image.is_none()
+            && self.config.is_empty()
+            && self.state_disk.is_none()
+            && !self.verbose
     }
 }
 
@@ -58,13 +68,14 @@ pub fn run(args: &Args) -> Result<()> {
     debian::ensure(&[qemu::PROGRAM])?;
     let built = match &args.image {
         Some(path) => boot::build_machine_for(path)?,
+        None if args.state_disk.is_some() => boot::build_kept("quoin-state.igvm", &devices::setting(Wanted::Required))?,
         None => boot::build_for(args.smp)?,
     };
     let warm = started.elapsed() < WARM;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
 
-    let mut qemu = boot::start(&built, &args.config.join("\n"))?;
+    let mut qemu = start(args, &built)?;
     let started_with = boot::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
     let mut relay = qemu.relay()?;
     let folder = match &args.evidence {
@@ -84,6 +95,21 @@ pub fn run(args: &Args) -> Result<()> {
         Some(ports) => served::until_a_signal(ports, relay, qemu, ending),
         None => Ok(()),
     }
+}
+
+/// Starts the machine, with the disk if there is to be one.
+fn start(args: &Args, built: &Built) -> Result<Qemu> {
+    let mut config = args.config.join("\n");
+    let mut options = Vec::new();
+    if let Some(path) = &args.state_disk {
+        if !path.try_exists()? {
+            FileDisk::prepare(path)?;
+            screen::say("state        ", &format!("{} is prepared for a new one", path.display()));
+        }
+        config = [devices::CONFIG, &config].join("\n");
+        options = [devices::memory(), devices::disk(path)].concat();
+    }
+    boot::start_with(built, &config, boot::MEMORY_MIB, &options)
 }
 
 /// What the firmware says of its heap and stack where it starts the guest.

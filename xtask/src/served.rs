@@ -1,4 +1,4 @@
-//! The firmware's TPM at local ports: for users of the verb `run`, and for the suite of tpm2-tools.
+//! The firmware's TPM at local ports: for users of the verb `run`, and for suites.
 
 use anyhow::{Result, anyhow, bail};
 use booted::Totals;
@@ -9,7 +9,7 @@ use host::relay::{Relay, SerialRelay};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use tpm_codes::rc::Rc;
-use tpm_ports::{Backend, BufferSizes, Ports, Reserved, Stop};
+use tpm_ports::{Backend, BufferSizes, Ports, Record, Reserved, Settings, Stop};
 
 /// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the
 /// machine's.
@@ -65,7 +65,7 @@ pub fn until_a_signal(
         }
         Ok(())
     };
-    let settings = tpm_ports::Settings { watch: Some(Box::new(watch)), ..tpm_ports::Settings::default() };
+    let settings = Settings { watch: Some(Box::new(watch)), ..Settings::default() };
     tpm_ports::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
 }
 
@@ -74,14 +74,34 @@ pub fn while_cases_run(
     relay: SerialRelay<UnixStream>,
     cases: &mut dyn FnMut(&str) -> Result<Totals>,
 ) -> Result<Totals> {
+    while_used(relay, None, cases)
+}
+
+/// The same, and `trace` hears what is said.
+pub fn traced(
+    relay: SerialRelay<UnixStream>,
+    trace: Box<dyn Record>,
+    cases: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    while_used(relay, Some(trace), cases)
+}
+
+fn while_used<T>(
+    relay: SerialRelay<UnixStream>,
+    trace: Option<Box<dyn Record>>,
+    cases: &mut dyn FnMut(&str) -> Result<T>,
+) -> Result<T> {
     let (ports, stop) = (Ports::reserve(0, None)?.listen()?, Stop::default());
     let tcti = ports.tcti()?;
     thread::scope(|scope| {
-        let server = scope.spawn(|| tpm_ports::serve(ports, Box::new(Firmware(relay)), &stop));
-        let totals = cases(&tcti);
+        let server = scope.spawn(|| {
+            let settings = Settings { trace, ..Settings::default() };
+            tpm_ports::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
+        });
+        let done = cases(&tcti);
         stop.set();
         server.join().map_err(|_| anyhow!("the server has panicked"))??;
-        totals
+        done
     })
 }
 

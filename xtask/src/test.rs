@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
 use crate::tools::Tool;
-use crate::{capi, embedding, needs, package, pictures, proofs, served};
-use anyhow::{Result, ensure};
+use crate::{capi, clients, embedding, needs, package, pictures, proofs, served};
+use anyhow::{Context, Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
 use host::figures::{self, Figure};
 use host::{debian, qemu};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Options of `cargo xtask test`.
@@ -64,13 +65,18 @@ const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
 const AZURE_CLIENT: &str = "az-snp-vtpm with a vTPM as Azure's";
 
 /// The program.
-const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
+pub(crate) const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
+
+/// Its file, built if it is not there.
+pub(crate) fn snpguest() -> Result<PathBuf> {
+    SNPGUEST.program()
+}
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
     ("image: what it is made of", booted::firmware::run),
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
-    (SNPGUEST_SUITE, |built| booted::others::snpguest(built, || SNPGUEST.program())),
+    (SNPGUEST_SUITE, |built| booted::others::snpguest(built, snpguest)),
     ("hostile guest at VMPL2", booted::hostile::run),
     ("paravisor: another image with our services, hostile guest", booted::hostile::paravisor),
     ("list of pages: ML-DSA and ML-KEM by the firmware's TPM", booted::lattices::run),
@@ -85,7 +91,9 @@ const IN_QEMU: &[InQemu] = &[
     ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("tpm2-tools with a vTPM as Azure's", |_| booted::azure::run(served::while_cases_run)),
+    ("operator's authority: certificates under it", |_| booted::authority::run(served::while_cases_run)),
     (AZURE_CLIENT, |_| booted::azure::client::run(served::while_cases_run)),
+    ("clients: what each sends, and docs/clients.md", clients::short),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
     ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),
@@ -95,6 +103,7 @@ const IN_QEMU: &[InQemu] = &[
 const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| booted::linux::run()),
     ("guest: an encrypted disk", |_| booted::disk::run()),
+    ("guest: a vTPM as Azure's", |_| booted::azure::guest::run()),
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
     ("guest: Linux on two processors", |_| booted::processors::two()),
     ("guest: Linux on four processors", |_| booted::processors::four()),
@@ -165,6 +174,16 @@ fn suites(args: &Args) -> Result<Totals> {
         }
     }
     Ok(totals)
+}
+
+/// Runs one of the suites with a machine, by its name.
+pub(crate) fn by_name(built: &Built, name: &str) -> Result<Totals> {
+    let (_, cases) = IN_QEMU
+        .iter()
+        .chain(GUESTS)
+        .find(|(suite, _)| *suite == name)
+        .with_context(|| format!("there is no suite `{name}`"))?;
+    cases(built)
 }
 
 fn is_asked_for(name: &str, suite: &str) -> bool {

@@ -11,13 +11,14 @@ use kernel::clock::measure_khz;
 use kernel::console;
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::{Attributes, GUEST_VMPL, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
-use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
+use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry, Width};
 use snp::ghcb::doorbell::Presented;
 use snp::ghcb::exit::GhcbError;
 use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::{Ghcb, SharedMemory};
 use snp::instr::{Hardware, MSR_SEV_STATUS, SharedBytes, rdmsr, rdtsc, snp_active};
 use snp::message::channel::CertificateResult;
+use snp::message::key::{DerivedKey, KeyRequest};
 use snp::message::report::KeySelect;
 use snp::message::{Channel, GhcbTransport};
 use snp::report::Report;
@@ -171,6 +172,14 @@ fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> 
     }
 }
 
+/// A request of this processor's to the host.
+pub fn ask<R>(request: impl FnOnce(&mut Ghcb<Hardware, SharedBytes>) -> Result<R, GhcbError>) -> Result<R, GhcbError> {
+    match processor::this().host.lock().as_mut() {
+        Some(host) => request(&mut host.ghcb),
+        None => Err(GhcbError::Argument),
+    }
+}
+
 /// One line of the timeline, if there is a console.
 pub fn say(word: &str, text: fmt::Arguments<'_>) {
     let _line = CONSOLE.lock();
@@ -197,6 +206,18 @@ pub unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
     // done that a new one rests on: each writes its whole request.
     unsafe { processor::this().host.force_unlock() };
     say_now(word, text);
+}
+
+/// Reads one byte from a port of the host's.
+pub fn read_port(port: u16) -> Option<u8> {
+    let mut host = processor::this().host.lock();
+    let value = host.as_mut()?.ghcb.io_in(port, Width::Byte).ok()?;
+    u8::try_from(value & 0xff).ok()
+}
+
+/// Writes one byte to a port of the host's.
+pub fn write_port(port: u16, byte: u8) -> Option<()> {
+    processor::this().host.lock().as_mut()?.ghcb.io_out(port, Width::Byte, byte.into()).ok()
 }
 
 /// Asks the host to back `region` as private memory, 2 MiB at a time where it can.
@@ -362,6 +383,15 @@ impl PspReports {
     /// By this channel, through these pages.
     pub fn new(channel: Box<Channel>, messages: MessagePages) -> PspReports {
         PspReports { channel, messages }
+    }
+
+    /// A key that the PSP derives for VMPL0.
+    pub fn derived_key(&mut self, request: &KeyRequest) -> Result<DerivedKey, ReportError> {
+        let mut host = processor::this().host.lock();
+        let host = host.as_mut().ok_or(ReportError::NoHost)?;
+        let MessagePages { request: page, answer, pages, .. } = &mut self.messages;
+        let transport = &mut GhcbTransport { ghcb: &mut host.ghcb, request: page, answer, pages: *pages };
+        self.channel.derived_key(transport, request).map_err(ReportError::Message)
     }
 }
 

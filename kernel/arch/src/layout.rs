@@ -1,6 +1,6 @@
 //! Where the linker put things: the symbols of linker.ld, and the step from virtual to guest-physical.
 
-use kernel::launch::LaunchParams;
+use kernel::launch::{LaunchParams, SETTINGS_SIZE};
 use kernel::mm::Region;
 use kernel::mm::page_table::{Access, Placement};
 
@@ -78,6 +78,19 @@ struct LaunchParamsPage {
     params: LaunchParams,
     rest: [u8; 4096 - size_of::<LaunchParams>()],
 }
+
+/// First of the measured pages of [`kernel::launch::Settings`]. Only its address is used, as of [`launch_params`].
+pub fn settings() -> u64 {
+    (&raw const SETTINGS) as u64
+}
+
+/// What the packer replaces: an image of this ELF alone has no settings.
+#[unsafe(link_section = ".settings")]
+#[unsafe(export_name = "__settings")]
+static SETTINGS: SettingsPages = SettingsPages([0; SETTINGS_SIZE]);
+
+#[repr(C, align(4096))]
+struct SettingsPages([u8; SETTINGS_SIZE]);
 
 /// GPA of an address that the linker knows of. Of others it is [`crate::memory::Memory::gpa_of`]: what the guest has
 /// deposited lies anywhere.

@@ -17,20 +17,24 @@
 //! | [`memory`] | page tables in use, the direct map, guest pages |
 //! | [`heap`] | the allocator |
 //! | `mem` | `memcpy` and its kin |
+//! | [`operator`] | the way to the operator's program |
 //! | [`source`] | RDSEED and RDRAND |
 //! | [`fatal`] | the end, with a reason |
 //! | **above this line** | **what an image of another kind takes** |
 //! | [`host`] | GHCB, console, guest messages |
+//! | [`devices`] | the host's virtio devices |
 //! | [`hv`] | #HV and its doorbell page |
 //! | [`processor`] | what each processor has of its own; starting another |
 //! | [`guest_vmsa`] | the register state of the guest's first vCPU |
 //! | [`stack`] | the TPM's stack, and how much of it has been used |
+//! | [`state`] | the disk with the TPM's state |
 #![no_std]
 
 extern crate alloc;
 
 pub mod cell;
 pub mod descriptors;
+pub mod devices;
 pub mod exceptions;
 pub mod fatal;
 pub mod guest_vmsa;
@@ -40,8 +44,10 @@ pub mod hv;
 pub mod layout;
 mod mem;
 pub mod memory;
+pub mod operator;
 pub mod processor;
 pub mod source;
 pub mod stack;
+pub mod state;
 
 core::arch::global_asm!(include_str!("entry.s"), paint = const stack::PAINT);

@@ -10,18 +10,21 @@ extern crate alloc;
 use alloc::boxed::Box;
 use core::convert::Infallible;
 
+use keeper::Opened;
 use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
+use kernel::identity::authority::{Authorities, Need};
 use kernel::interrupts::Interrupts;
-use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Validation};
+use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
+use kernel::state::{Keeper, StateSetting};
 use kernel::svsm::request::{Stop, after_stop};
 use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
 use kernel::svsm::{Machine, Tpm};
@@ -29,6 +32,7 @@ use snp::Page;
 use snp::cpuid::CpuidTable;
 use snp::instr::{pause, rdtsc};
 use snp::message::Channel;
+use snp::report::Report;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::vmsa::features::RESTRICTED_INJECTION;
@@ -38,10 +42,11 @@ use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
+use arch::operator::Operator;
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::source::Instruction;
 use arch::stack::OnLargeStack;
-use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
+use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack, state};
 
 /// What the processors work on.
 struct Shared {
@@ -57,6 +62,9 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 
 /// SEV_STATUS holds SEV_FEATURES from this bit on.
 const SEV_FEATURES_SHIFT: u32 = 2;
+
+/// The settings that this firmware does something with.
+const OBEYED: [Setting; 2] = [Setting::Authorities, Setting::State];
 
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
@@ -89,6 +97,13 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
 
     let launch = launch_params(&mut memory)?;
+    let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
+    let settings = Settings::parse(&settings).and_then(|all| all.only(&OBEYED));
+    let settings = settings.map_err(Fatal::because(Reason::Settings))?;
+    let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
+    let setting = setting.map_err(Fatal::because(Reason::Settings))?;
+    let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
+    let authorities = authorities.map_err(Fatal::because(Reason::Settings))?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
@@ -102,12 +117,22 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
-    let mut tpm = manufacture(entropy, sev_status)?;
-
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets, messages)?;
-    self_check(&mut reports)?;
+    let report = self_check(&mut reports)?;
+
+    let khz = host::tsc_khz(sev_status);
+    let mut entropy = entropy;
+    let state = match &setting {
+        Some(setting) => open(&mut memory, setting, &mut reports, &report, khz, &mut entropy)?,
+        None => None,
+    };
+    let mut tpm = begin(entropy, khz, state)?;
+    let reports = Mutex::new(reports);
+    if let Some(authorities) = &authorities {
+        certify(&mut tpm, authorities, &reports)?;
+    }
 
     let c_bit = 1 << c_bit;
     let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
@@ -121,6 +146,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         tpm.become_azure().map_err(Fatal::because(Reason::Tpm))?;
         say("tpm", format_args!("as Azure's, {} ms", tpm.now_ms()));
     }
+    if !tpm.keep() {
+        return Err(Fatal::plain(Reason::Disk)());
+    }
     let filling = start::Filling { cpuid: &cpuid_page, secrets, firmware, ranges: &ranges, c_bit };
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
@@ -132,7 +160,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)?;
         guest.with_later(later, processor::pages_later(sev_features))
     };
-    share(guest, tpm, interrupts, reports).ok_or_else(Fatal::plain(Reason::Panic))?;
+    share(guest, tpm, interrupts, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
@@ -316,12 +344,40 @@ fn no_map(why: NoMap) -> Fatal {
     Fatal::because(reason)(why)
 }
 
-/// A TPM with new seeds. Its endorsement key is made when it is to be attested, which is told then.
-fn manufacture<E: Entropy>(entropy: E, sev_status: u64) -> Result<Platform<E, impl Clock>, Fatal> {
-    let clock = TickClock::new(rdtsc, host::tsc_khz(sev_status));
+/// The state's disk, opened. `None`: there is none, and that is allowed.
+fn open(
+    memory: &mut Memory,
+    setting: &StateSetting<'_>,
+    reports: &mut PspReports,
+    report: &Report,
+    khz: Option<u64>,
+    entropy: &mut dyn Entropy,
+) -> Result<Option<Opened>, Fatal> {
+    let Some(disk) = state::find(memory, setting, khz)? else { return Ok(None) };
+    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy).map(Some)
+}
+
+/// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
+/// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
+fn begin<E: Entropy>(entropy: E, khz: Option<u64>, state: Option<Opened>) -> Result<Platform<E, impl Clock>, Fatal> {
+    let clock = TickClock::new(rdtsc, khz);
     let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let mut tpm = Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?;
-    say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+    let tell = |why: &_| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
+    let mut tpm = match kept.flatten() {
+        None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
+        Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
+    };
+    let Some(keeper) = keeper else {
+        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+        return Ok(tpm);
+    };
+    let from = keeper.kept().epoch;
+    tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
+    match from {
+        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
+        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
+    }
     Ok(tpm)
 }
 
@@ -340,10 +396,34 @@ fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fata
     Ok(PspReports::new(Box::new(Channel::new(key, 0)), messages))
 }
 
+/// Asks the operator's program for a certificate of the issuer of this boot.
+fn certify<E: Entropy>(
+    tpm: &mut Platform<E, impl Clock>,
+    authorities: &Authorities,
+    reports: &Mutex<PspReports>,
+) -> Result<(), Fatal> {
+    let start = tpm.now_ms();
+    say("authority", format_args!("{} measured, the operator's program is asked", authorities.count()));
+    match tpm.certify(authorities, &mut Operator::at_the_serial_port(), reports) {
+        Ok(()) => {
+            say(
+                "authority",
+                format_args!("certificates are the operator's, {} ms", tpm.now_ms().saturating_sub(start)),
+            );
+            Ok(())
+        }
+        Err(why) if authorities.need == Need::Preferred => {
+            say("authority", format_args!("{why}; certificates are the firmware's own"));
+            Ok(())
+        }
+        Err(why) => Err(Fatal::new(Reason::Authority, format_args!("{why}"))),
+    }
+}
+
 /// A report over zeros: that the guest can be attested is known before it runs.
-fn self_check(reports: &mut PspReports) -> Result<(), Fatal> {
+fn self_check(reports: &mut PspReports) -> Result<Report, Fatal> {
     say("report", format_args!("requested for VMPL0"));
     let report = reports.report(&[0; 64], None).map_err(Fatal::because(Reason::Report))?;
     say("report", format_args!("received, version {}", report.version.get()));
-    Ok(())
+    Ok(report)
 }

@@ -1,8 +1,10 @@
 //! The page tables in use, and access to guest-physical pages through the direct map.
 
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use kernel::launch::SETTINGS_SIZE;
 use kernel::mm::page_table::{Access, DIRECT_MAP, OwnTables, Placement, Window, WindowPages};
 use kernel::mm::validate::{self, BootError};
 use kernel::mm::{Attributes, Inaccessible, PAGE, PageSize, Pages, Pvalidated, Region, RmpError};
@@ -106,6 +108,15 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    /// A copy of the measured settings. To be read when there is a heap.
+    pub fn settings(&mut self) -> Result<Vec<u8>, Inaccessible> {
+        let mut settings = alloc::vec![0; SETTINGS_SIZE];
+        for (page, gpa) in settings.chunks_mut(PAGE).zip((layout::gpa_of(layout::settings())..).step_by(PAGE)) {
+            self.read(gpa, page)?;
+        }
+        Ok(settings)
     }
 
     fn set_own(address: u64, access: Access) {

@@ -92,7 +92,7 @@ pub fn expect_others(sev_features: u64, run: Run) {
 const GS_BASE: u32 = 0xC000_0101;
 
 /// Zeroed memory for good.
-fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
+pub(crate) fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
     const { assert!(size_of::<T>() > 0) };
     // SAFETY: `T` is not of size 0, zeros are a value of it, and the memory is never freed.
     unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_mut() }.ok_or_else(Fatal::plain(Reason::OutOfMemory))

@@ -6,6 +6,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::attest::{EndorsementKey, Reports};
+use kernel::state::Kept;
 use kernel::svsm::vtpm::Buffers;
 use kernel::svsm::{Busy, Tpm};
 use kernel::sync::Mutex;
@@ -121,6 +122,10 @@ impl<T: Tpm> Tpm for OnLargeStack<T> {
 
     fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
         self.with(Tpm::keys)?
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        self.0.kept()
     }
 
     fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {

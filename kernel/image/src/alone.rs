@@ -116,6 +116,7 @@ fn vmsa(guest: &Guest) -> Result<Box<SevVmsa>> {
 mod tests {
     use super::{image, memory_map};
     use crate::guest::{Entry, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
+    use crate::settings::Settings;
     use igvm::{IgvmDirectiveHeader as Directive, IgvmFile};
     use igvm_defs::IgvmPageDataType as Type;
 
@@ -132,6 +133,7 @@ mod tests {
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             personality: Personality::default(),
+            settings: Settings::default(),
             regions: vec![
                 Region::measured(0x10_0000, memory_type::RAM, vec![7; 4096]),
                 Region::prepared(0x10_1000, 4096, Kind::Cpuid),

@@ -2,6 +2,7 @@
 //! firmware so (`kernel::launch::LaunchParams`, docs/boot.md).
 
 use super::elf::{Elf, PAGE, Pages};
+use super::settings::Settings;
 use anyhow::{Result, ensure};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -162,6 +163,8 @@ pub struct Guest {
     pub interrupts: Interrupts,
     /// Whose vTPM it finds.
     pub personality: Personality,
+    /// What the operator wants of the firmware.
+    pub settings: Settings,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -270,6 +273,7 @@ impl Guest {
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             personality: Personality::default(),
+            settings: Settings::default(),
             regions,
         })
     }
@@ -346,7 +350,9 @@ fn entry(region: &Region) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
+    use super::{
+        Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Settings, Validation, memory_type,
+    };
     use crate::testing::{Segment, elf};
 
     fn guest(regions: Vec<Region>) -> Guest {
@@ -360,6 +366,7 @@ mod tests {
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             personality: Personality::default(),
+            settings: Settings::default(),
             regions,
         }
     }

@@ -6,6 +6,7 @@
 //! | [`guest`] | what is at VMPL2: its pages, registers, memory map and events |
 //! | [`linux`], [`acpi`], [`ovmf`] | operating systems and their firmware as such a guest |
 //! | [`pack`] | the file |
+//! | [`settings`], [`state`] | what an operator wants of the firmware |
 //! | [`alone`] | a file without our firmware, for tests of the machine |
 //! | [`sizes`] | the bytes of a program by crate |
 
@@ -18,6 +19,8 @@ pub mod guest;
 pub mod linux;
 pub mod ovmf;
 pub mod pack;
+pub mod settings;
 pub mod sizes;
+pub mod state;
 #[cfg(test)]
 mod testing;

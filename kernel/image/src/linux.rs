@@ -7,6 +7,7 @@
 use super::acpi;
 use super::elf::PAGE;
 use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
+use super::settings::Settings;
 use anyhow::{Context, Result, ensure};
 use core::mem::{offset_of, size_of};
 use linux_loader::loader::bootparam::{boot_params, setup_header};
@@ -110,6 +111,7 @@ impl Linux {
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             personality: Personality::default(),
+            settings: Settings::default(),
             regions,
         })
     }

@@ -3,6 +3,7 @@
 
 use super::elf::PAGE;
 use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
+use super::settings::Settings;
 use anyhow::{Context, Result, ensure};
 
 /// The image ends here.
@@ -46,6 +47,7 @@ pub fn guest(image: &[u8]) -> Result<Guest> {
         mixed_blocks: 0,
         interrupts: Interrupts::default(),
         personality: Personality::default(),
+        settings: Settings::default(),
         regions,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::elf::{Elf, PAGE, Pages};
 use super::guest::{Guest, Interrupts, RESERVE_BLOCK};
+use super::settings::{self, Settings};
 use anyhow::{Context, Result, ensure};
 use igvm::snp_defs::{SevFeatures, SevSelector, SevVmsa};
 use igvm::{IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision};
@@ -78,9 +79,10 @@ pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
 /// [`pack`], for a host that launches `launched` processors, not as many as the guest shall have.
 pub fn pack_for(firmware: &Elf, guest: Option<&Guest>, launched: u32) -> Result<Vec<u8>> {
     let launch_params = Guest::launch_params(guest)?;
+    let settings = guest.map(|guest| guest.settings.clone()).unwrap_or_default();
     let mut directives = vec![required_memory(guest.map_or(0, Guest::reserve))?];
     memory_map(firmware, &mut directives)?;
-    firmware_pages(firmware, &launch_params, &mut directives)?;
+    firmware_pages(firmware, launch_params, &settings, &mut directives)?;
     if let Some(guest) = guest {
         guest_pages(guest, &mut directives)?;
     }
@@ -142,7 +144,12 @@ fn stored(pages: &Pages) -> impl Iterator<Item = (u64, &[u8; 4096])> {
     pages.iter().filter_map(|(gpa, page)| Some((*gpa, page.as_deref()?)))
 }
 
-fn firmware_pages(firmware: &Elf, launch_params: &[u8], directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
+fn firmware_pages(
+    firmware: &Elf,
+    launch_params: Vec<u8>,
+    settings: &Settings,
+    directives: &mut Vec<IgvmDirectiveHeader>,
+) -> Result<()> {
     for gpa in firmware.pages.keys() {
         ensure!(
             FIRMWARE.contains(gpa) || LOW.contains(gpa),
@@ -158,10 +165,11 @@ fn firmware_pages(firmware: &Elf, launch_params: &[u8], directives: &mut Vec<Igv
             "the firmware's page at {gpa:#x} is on the wrong side of `__unmeasured` ({unmeasured:#x}), from which on the stub validates every page"
         );
     }
-    let launch_params_gpa = firmware.page("__launch_params")?;
     let filled =
         stored(&firmware.pages).filter(|(gpa, _)| !special.contains(gpa)).map(|(gpa, page)| (gpa, page.to_vec()));
-    let mut pages: Vec<_> = filled.chain([(launch_params_gpa, launch_params.to_vec())]).collect();
+    let written = settings_pages(firmware)?.into_iter().zip(settings.pages()?);
+    let written = written.chain([(firmware.page("__launch_params")?, launch_params)]);
+    let mut pages: Vec<_> = filled.chain(written).collect();
     pages.sort_unstable_by_key(|(gpa, _)| *gpa);
     directives.extend(pages.into_iter().map(|(gpa, data)| page_data(gpa, IgvmPageDataType::NORMAL, data)));
     Ok(())
@@ -170,7 +178,21 @@ fn firmware_pages(firmware: &Elf, launch_params: &[u8], directives: &mut Vec<Igv
 fn special(firmware: &Elf) -> Result<BTreeSet<u64>> {
     let pages = SPECIAL.into_iter().map(|name| firmware.page(name)).collect::<Result<BTreeSet<_>>>()?;
     ensure!(pages.len() == SPECIAL.len(), "two of the firmware's special pages are one page");
-    Ok(pages)
+    let settings = settings_pages(firmware)?;
+    ensure!(settings.iter().all(|page| !pages.contains(page)), "the firmware's settings are special pages");
+    Ok(pages.into_iter().chain(settings).collect())
+}
+
+/// The firmware's pages of settings.
+fn settings_pages(firmware: &Elf) -> Result<[u64; settings::PAGES]> {
+    let first = firmware.page("__settings")?;
+    let last = first + (settings::PAGES as u64 - 1) * PAGE;
+    ensure!(
+        (first..=last).step_by(4096).all(|gpa| firmware.pages.contains_key(&gpa)),
+        "the firmware has no {} pages from `__settings` on",
+        settings::PAGES
+    );
+    Ok(core::array::from_fn(|page| first + page as u64 * PAGE))
 }
 
 fn guest_pages(guest: &Guest, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
@@ -260,24 +282,26 @@ mod tests {
     use super::{FIRMWARE, pack};
     use crate::elf::Elf;
     use crate::guest::{Guest, Interrupts};
+    use crate::settings::{Setting, Settings};
     use crate::testing::{Segment, elf};
     use igvm::{IgvmDirectiveHeader as Directive, IgvmFile};
     use igvm_defs::IgvmPageDataType as Type;
     use quoin_verify::digest;
 
-    const SYMBOLS: [(&str, u64); 6] = [
+    const SYMBOLS: [(&str, u64); 7] = [
         ("__entry32", 0x1_0010),
         ("__cpuid_page", 0x1_1000),
         ("__launch_params", 0x4000_1000),
-        ("__secrets_page", 0x4000_2000),
-        ("__memory_map", 0x4000_3000),
-        ("__unmeasured", 0x4000_4000),
+        ("__settings", 0x4000_2000),
+        ("__secrets_page", 0x4000_A000),
+        ("__memory_map", 0x4000_B000),
+        ("__unmeasured", 0x4000_C000),
     ];
 
     fn firmware(symbols: &[(&str, u64)]) -> Elf {
-        let text = [0x90; 0x2000];
+        let text = [0x90; 0xA000];
         let segments =
-            [Segment(0x1_0000, 0x1_0000, b"stub", 0x2000), Segment(0x4000_0000, FIRMWARE.start, &text, 0x5000)];
+            [Segment(0x1_0000, 0x1_0000, b"stub", 0x2000), Segment(0x4000_0000, FIRMWARE.start, &text, 0xD000)];
         Elf::parse("firmware", &elf(&segments, symbols)).unwrap()
     }
 
@@ -334,27 +358,24 @@ mod tests {
     #[test]
     fn pages_with_contents_are_launched_once_and_in_the_contracts_order() {
         let places = places(&directives(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap()));
-        let order = [
-            0x80_0000_3000,
-            0x1_0000,
-            0x80_0000_0000,
-            0x80_0000_1000,
-            0x10_0000,
-            0x1_1000,
-            0x80_0000_2000,
-            0xFFFF_FFFF_F000,
-        ];
+        let firmware = (0..10).map(|page| 0x80_0000_0000 + page * 0x1000);
+        let order: Vec<u64> = [0x80_0000_B000, 0x1_0000]
+            .into_iter()
+            .chain(firmware)
+            .chain([0x10_0000, 0x1_1000, 0x80_0000_A000, 0xFFFF_FFFF_F000])
+            .collect();
         assert_eq!(places, order, "{places:#x?}");
     }
 
     #[test]
     fn a_firmware_whose_stub_would_miss_a_page_is_refused() {
-        for wrong in [0x4000_3000, 0x4000_1000] {
+        for wrong in [0x4000_B000, 0x4000_1000] {
             let symbols = SYMBOLS.map(|(name, at)| (name, if name == "__unmeasured" { wrong } else { at }));
             let error = pack(&firmware(&symbols), None).unwrap_err().to_string();
             assert!(error.contains("wrong side of `__unmeasured`"), "{error}");
         }
-        let bss = [Segment(0x1_0000, 0x1_0000, b"stub", 0x3000), Segment(0x4000_0000, FIRMWARE.start, &[1], 0x5000)];
+        let bss =
+            [Segment(0x1_0000, 0x1_0000, b"stub", 0x3000), Segment(0x4000_0000, FIRMWARE.start, &[1; 0xA000], 0xD000)];
         let firmware = Elf::parse("firmware", &elf(&bss, &SYMBOLS)).unwrap();
         assert!(pack(&firmware, None).unwrap_err().to_string().contains("0x12000"));
     }
@@ -371,9 +392,66 @@ mod tests {
         let (cpuid, leaves) = of(0x1_1000).unwrap();
         assert_eq!(cpuid, Type::CPUID_DATA);
         assert!((1..=64).contains(&leaves[0]), "the SNP ABI allows 64 leaves");
-        assert_eq!(of(0x80_0000_2000).unwrap().0, Type::SECRETS);
+        assert_eq!(of(0x80_0000_A000).unwrap().0, Type::SECRETS);
         let (kind, params) = of(0x80_0000_1000).unwrap();
         assert_eq!((kind, &params[..16]), (Type::NORMAL, b"QUOINLP4\x04\0\0\0\0\0\0\0".as_slice()));
+    }
+
+    /// A page without contents is launched as a page of zeros, and measured.
+    #[test]
+    fn without_settings_there_are_eight_pages_without_contents() {
+        let settings = settings(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap());
+        let places: Vec<u64> = settings.iter().map(|(gpa, _)| *gpa).collect();
+        assert_eq!(places, (2..10).map(|page| 0x80_0000_0000 + page * 0x1000).collect::<Vec<u64>>());
+        assert!(settings.iter().all(|(_, data)| data.is_empty()));
+        assert_eq!(settings, self::settings(&pack(&firmware(&SYMBOLS), None).unwrap()));
+    }
+
+    #[test]
+    fn settings_lie_in_their_pages() {
+        let settings = settings(&pack(&firmware(&SYMBOLS), Some(&with_settings())).unwrap());
+        assert_eq!(settings[0].1[..16], *b"\x01\0\0\0\x88\x13\0\0policy..");
+        assert_eq!(settings[1].1[5000 + 8 - 4096..][..12], *b"\x03\0\0\0\x05\0\0\0stat");
+        assert!(settings[1].1.len() == 4096 && settings[2..].iter().all(|(_, data)| data.is_empty()));
+    }
+
+    /// What `quoin-verify --igvm` expects of a launch is the digest of the file that it is given.
+    #[test]
+    fn every_bit_of_settings_and_their_absence_change_the_digest() {
+        let image = pack(&firmware(&SYMBOLS), Some(&with_settings())).unwrap();
+        let digest = digest::measure(&image).unwrap().digest;
+        assert_ne!(digest::measure(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap()).unwrap().digest, digest);
+        let at = image.windows(8).position(|bytes| bytes == b"policy..").unwrap() - 8;
+        for bit in (0..128).chain([5000 * 8, 5100 * 8, 8191 * 8 + 7]) {
+            let mut changed = image.clone();
+            changed[at + bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(digest::measure(&changed).unwrap().digest, digest, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_firmware_without_room_for_settings_is_refused() {
+        for (wrong, why) in [(0x4000_3000, "special pages"), (0x4000_9000, "no 8 pages")] {
+            let symbols = SYMBOLS.map(|(name, at)| (name, if name == "__settings" { wrong } else { at }));
+            let error = pack(&firmware(&symbols), None).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    fn with_settings() -> Guest {
+        let policy = [&b"policy.."[..], &[7; 4992]].concat();
+        let settings = Settings::default().with(Setting::Policy, &policy).with(Setting::State, b"state");
+        Guest { settings, ..guest() }
+    }
+
+    /// The pages of settings, and what the file has of each.
+    fn settings(image: &[u8]) -> Vec<(u64, Vec<u8>)> {
+        let of = |directive| match directive {
+            Directive::PageData { gpa, data_type: Type::NORMAL, data, .. } => Some((gpa, data)),
+            _ => None,
+        };
+        let pages = directives(image).into_iter().filter_map(of);
+        pages.filter(|(gpa, _)| (0x80_0000_2000..0x80_0000_A000).contains(gpa)).collect()
     }
 
     #[test]
@@ -431,7 +509,7 @@ mod tests {
     #[test]
     fn a_page_outside_of_the_firmwares_memory_is_refused() {
         let segments =
-            [Segment(0x1_0000, 0x1_0000, b"", 0x3000), Segment(0x4000_0000, FIRMWARE.end - 0x4000, b"", 0x5000)];
+            [Segment(0x1_0000, 0x1_0000, b"", 0x3000), Segment(0x4000_0000, FIRMWARE.end - 0xC000, b"", 0xD000)];
         let firmware = Elf::parse("firmware", &elf(&segments, &SYMBOLS)).unwrap();
         assert!(pack(&firmware, None).unwrap_err().to_string().contains("0x8000800000"));
     }
@@ -458,7 +536,7 @@ mod tests {
     fn every_bit_of_a_measured_page_changes_the_digest() {
         let image = pack(&firmware(&SYMBOLS), Some(&guest())).unwrap();
         let launch = digest::measure(&image).unwrap();
-        assert_eq!(launch.pages, 8);
+        assert_eq!(launch.pages, 16);
         let at = image.windows(4).position(|bytes| bytes == b"stub").unwrap();
         for bit in 0..32 {
             let mut changed = image.clone();

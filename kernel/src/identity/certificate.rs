@@ -33,6 +33,8 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+/// extensionRequest (RFC 2985, 5.4.2)
+const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
 /// id-pe-cmw (RFC 9999)
 const CMW: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x23];
 
@@ -133,6 +135,12 @@ impl Issuer {
 
     /// The issuer's own certificate.
     pub(super) fn own(&mut self, cmw: &[u8]) -> Option<Vec<u8>> {
+        let (name, key_info, extensions) = (self.name.clone(), self.key_info.clone(), self.own_extensions(cmw));
+        self.signed(&name, &key_info, &extensions)
+    }
+
+    /// What the issuer's certificate says of its key, whoever signs it.
+    fn own_extensions(&self, cmw: &[u8]) -> Vec<u8> {
         let authority = value(der::SEQUENCE, &[&value(der::BOOLEAN, &[&[0xff]]), &unsigned(&[0])]);
         let extensions = [
             critical(BASIC_CONSTRAINTS, &authority),
@@ -140,8 +148,24 @@ impl Issuer {
             extension(SUBJECT_KEY_IDENTIFIER, &value(der::OCTET_STRING, &[&self.id])),
             extension(CMW, &value(der::OCTET_STRING, &[cmw])),
         ];
-        let (name, key_info) = (self.name.clone(), self.key_info.clone());
-        self.signed(&name, &key_info, &extensions.concat())
+        extensions.concat()
+    }
+
+    /// A request for a certificate like its own (PKCS #10, RFC 2986).
+    pub(super) fn request(&mut self, cmw: &[u8]) -> Option<Vec<u8>> {
+        let extensions = value(der::SEQUENCE, &[&self.own_extensions(cmw)]);
+        let attribute =
+            value(der::SEQUENCE, &[&value(der::OID, &[EXTENSION_REQUEST]), &value(der::SET, &[&extensions])]);
+        let parts: [&[u8]; 4] = [&unsigned(&[0]), &self.name, &self.key_info, &value(explicit(0), &[&attribute])];
+        let body = value(der::SEQUENCE, &parts);
+        self.with_signature(&body)
+    }
+
+    /// Issues under another name from now on: that of the certificate that an authority has given it, with the key
+    /// identifier in there, if there is one.
+    pub(super) fn take_name(&mut self, name: Vec<u8>, id: Option<Vec<u8>>) {
+        self.name = name;
+        self.id = id.unwrap_or_else(|| self.id.clone());
     }
 
     /// A certificate of this subject, signed. Its serial number is a digest of its key: positive, and of 16 octets.
@@ -165,10 +189,16 @@ impl Issuer {
                 &value(explicit(3), &[&value(der::SEQUENCE, &[extensions])]),
             ],
         );
-        let hash = digest(HashAlg::Sha384, &[&body]);
+        self.with_signature(&body)
+    }
+
+    /// `body`, the algorithm, and the signature of `body`.
+    fn with_signature(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let algorithm = value(der::SEQUENCE, &[&value(der::OID, &[ECDSA_SHA384])]);
+        let hash = digest(HashAlg::Sha384, &[body]);
         let signature = Curve::NistP384.ecdsa_sign(self.key.as_slice(), hash.as_slice(), &mut self.random).ok()?;
         let signature = value(der::SEQUENCE, &[&unsigned(signature.r.as_slice()), &unsigned(signature.s.as_slice())]);
-        Some(value(der::SEQUENCE, &[&body, &algorithm, &bits(&signature)]))
+        Some(value(der::SEQUENCE, &[body, &algorithm, &bits(&signature)]))
     }
 }
 

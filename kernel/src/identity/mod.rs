@@ -4,13 +4,15 @@
 //! There is no authority at boot. The certificates' issuer is a key of this boot, and the report is over that key: who
 //! believes the report believes the certificates. Each carries the report with it.
 //!
-//! The indices are there when the TPM is made. Keys and report are made when a command names an index first: a search
-//! for primes is too slow for before the guest.
+//! The indices are there when the TPM is made, and take none of the guest's NV memory: the contents are here. Keys and
+//! report are made when a command names an index first: a search for primes is too slow for before the guest.
 
+pub mod authority;
 mod azure;
 mod certificate;
 mod cmw;
 mod der;
+mod operator;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,8 +20,7 @@ use alloc::vec::Vec;
 use sha2::{Digest, Sha512};
 use snp::message::MessageError;
 use snp::message::certificates::{ARK, ASK, CertificateTable, VCEK, VLEK};
-use tpm_core::profile::MAX_NV_INDEX_SIZE;
-use tpm_core::{AkTemplate, EkTemplate, Entropy, MAX_EK_PUBLIC, Tpm};
+use tpm_core::{AkTemplate, EkTemplate, Entropy, Failure, MAX_EK_PUBLIC, Provided, Tpm};
 use zerocopy::IntoBytes;
 
 use crate::attest::{Certificates, ReportError, Reports};
@@ -87,8 +88,12 @@ const RSA_AK: usize = 3;
 const SLOTS: usize = KEYS + 3;
 /// The issuer's certificate: the first index of an EK certificate chain.
 const ISSUER_INDEX: u32 = 0x01c0_0100;
-/// The second: what the host gives of the certificates above the report's, the signing key's and the root's.
+/// The second: what the host gives of the certificates above the report's, the signing key's and the root's. Where an
+/// authority of the operator's is above the issuer, that comes behind its certificates.
 const ABOVE_INDEX: u32 = 0x01c0_0101;
+
+/// Octets of the longest certificate: other TPMs have no longer NV Indices, and clients no longer buffers.
+const MAX_CERTIFICATE: usize = 4096;
 
 /// An index whose contents are made when they are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,10 +106,10 @@ enum Slot {
 }
 
 impl Slot {
-    fn of_index(index: u32) -> Option<Slot> {
+    fn of_index(index: u32, above: u32) -> Option<Slot> {
         match index {
             ISSUER_INDEX => Some(Slot::Issuer),
-            ABOVE_INDEX => Some(Slot::Above),
+            _ if index == above => Some(Slot::Above),
             azure::AK_CERTIFICATE_INDEX => Some(Slot::AzureAk),
             _ => KNOWN.iter().position(|known| known.index == index).map(Slot::Key),
         }
@@ -163,24 +168,45 @@ pub(crate) struct Identity {
     made: [Option<[u8; 32]>; SLOTS],
     /// As Azure's; what its report was made of last.
     azure: Option<Reported>,
+    /// What is in the indices that this provides, as far as it has been made.
+    contents: Vec<(u32, Vec<u8>)>,
+    /// Certificates of the operator's, from the issuer's to the authority's; none, where the issuer has its own.
+    chain: Vec<Vec<u8>>,
+}
+
+impl Provided for Identity {
+    fn contents(&self, index: u32) -> Option<&[u8]> {
+        self.contents.iter().find(|(of, _)| *of == index).map(|(_, contents)| &contents[..])
+    }
 }
 
 /// The user data of Azure's report, if there is one yet.
 struct Reported(Option<[u8; azure::USER_DATA_SIZE]>);
 
 impl Identity {
-    /// Keeps room in NV for everything, and writes what is known already.
-    pub(crate) fn reserve(tpm: &mut Tpm) -> Result<(), tpm_core::Failure> {
+    /// Provides all indices that it can, and what is known already.
+    ///
+    /// # Errors
+    /// [`Failure`]: one or more of them cannot be provided.
+    pub(crate) fn provide_all(&mut self, tpm: &mut Tpm) -> Result<(), Failure> {
+        let mut all = Ok(());
         for known in &KNOWN {
-            tpm.platform_index(known.index, &[0; MAX_NV_INDEX_SIZE])?;
+            all = all.and(tpm.provide_index(known.index, 0));
             if let (Some(index), Template::Ak(template)) = (known.template_index, known.template) {
                 let mut public = [0; MAX_EK_PUBLIC];
                 let len = template.marshal(&mut public)?;
-                tpm.platform_index(index, public.get(..len).unwrap_or_default())?;
+                all = all.and(self.provide(tpm, index, public.get(..len).unwrap_or_default().to_vec()));
             }
         }
-        tpm.platform_index(ISSUER_INDEX, &[0; MAX_NV_INDEX_SIZE])?;
-        tpm.platform_index(ABOVE_INDEX, &[0; MAX_NV_INDEX_SIZE])
+        all.and(tpm.provide_index(ISSUER_INDEX, 0)).and(tpm.provide_index(ABOVE_INDEX, 0))
+    }
+
+    /// Provides these contents of an index.
+    pub(crate) fn provide(&mut self, tpm: &mut Tpm, index: u32, contents: Vec<u8>) -> Result<(), Failure> {
+        tpm.provide_index(index, u16::try_from(contents.len()).map_err(|_| Failure)?)?;
+        self.contents.retain(|(of, _)| *of != index);
+        self.contents.push((index, contents));
+        Ok(())
     }
 
     /// Becomes what guests of Azure know, of a TPM that has been started. `run` executes commands.
@@ -190,10 +216,10 @@ impl Identity {
         Some(())
     }
 
-    /// Keeps room in NV for what else Azure's guests read.
-    pub(crate) fn reserve_azure(tpm: &mut Tpm) -> Result<(), tpm_core::Failure> {
-        tpm.platform_index(azure::REPORT_INDEX, &[0; azure::REPORT_INDEX_SIZE])?;
-        tpm.platform_index(azure::AK_CERTIFICATE_INDEX, &[0; MAX_NV_INDEX_SIZE])
+    /// Provides what else Azure's guests read.
+    pub(crate) fn provide_azure(tpm: &mut Tpm) -> Result<(), Failure> {
+        tpm.provide_index(azure::REPORT_INDEX, 0)?;
+        tpm.provide_index(azure::AK_CERTIFICATE_INDEX, 0)
     }
 
     /// The marshalled TPMT_PUBLIC of the RSA-2048 endorsement key, and whether it was made now.
@@ -221,8 +247,8 @@ impl Identity {
         kept.as_ref().map(|(_, public)| &public[..])
     }
 
-    /// Makes ready what `command` names of the indices here. What cannot be made is removed, so that nobody takes the
-    /// room that is kept for contents; what somebody has undefined stays so.
+    /// Makes ready what `command` names of the indices here. What cannot be made is removed, so that nobody finds an
+    /// empty index; what somebody has undefined stays so.
     pub(crate) fn prepare(
         &mut self,
         tpm: &mut Tpm,
@@ -232,31 +258,37 @@ impl Identity {
     ) -> Result<(), Busy> {
         for index in named(command) {
             // What somebody else has defined there since is not ours to change.
-            if tpm.fault().is_some() || !tpm.has_platform_index(index) {
+            if tpm.fault().is_some() || !tpm.has_provided_index(index) {
                 continue;
             }
             if index == azure::REPORT_INDEX && self.azure.is_some() {
                 self.prepare_azure(tpm, command, reports)?;
             }
-            let Some(slot) = Slot::of_index(index) else { continue };
+            let Some(slot) = Slot::of_index(index, self.above_index()) else { continue };
             let Some(seed) = tpm.endorsement_seed_id() else { continue };
             let made = self.made.get(slot.number()).copied().flatten();
             if made.is_some_and(|made| made == seed || slot.key().is_none()) {
                 continue;
             }
             let written = match self.contents(slot, tpm, entropy, reports) {
-                Ok(contents) => contents.iter().any(|contents| tpm.platform_index(index, contents).is_ok()),
+                Ok(contents) => self.provide(tpm, index, contents).is_ok(),
                 Err(Nothing::Busy) => return Err(Busy),
                 Err(Nothing::Ever) => false,
             };
             if !written {
-                tpm.remove_platform_index(index);
+                tpm.remove_provided_index(index);
             }
             if let Some(made) = self.made.get_mut(slot.number()) {
                 *made = Some(seed);
             }
         }
         Ok(())
+    }
+
+    /// Where the host's certificates are.
+    fn above_index(&self) -> u32 {
+        // One index at least is the issuer's own.
+        (ABOVE_INDEX..).zip(self.chain.iter().skip(1)).map(|(index, _)| index + 1).last().unwrap_or(ABOVE_INDEX)
     }
 
     /// Makes Azure's report anew, where there is none, or the guest has written other user data since; but not amid a
@@ -267,12 +299,15 @@ impl Identity {
         if last == Some(user_data) || last.is_some() && is_later_part(command) {
             return Ok(());
         }
-        match self.azure_contents(tpm, &user_data, reports) {
-            Ok(contents) if tpm.platform_index(azure::REPORT_INDEX, &contents).is_ok() => {
-                self.azure = Some(Reported(Some(user_data)));
-            }
+        let provided = match self.azure_contents(tpm, &user_data, reports) {
+            Ok(contents) => self.provide(tpm, azure::REPORT_INDEX, contents).is_ok(),
             Err(Nothing::Busy) => return Err(Busy),
-            Ok(_) | Err(Nothing::Ever) => tpm.remove_platform_index(azure::REPORT_INDEX),
+            Err(Nothing::Ever) => false,
+        };
+        if provided {
+            self.azure = Some(Reported(Some(user_data)));
+        } else {
+            tpm.remove_provided_index(azure::REPORT_INDEX);
         }
         Ok(())
     }
@@ -291,18 +326,21 @@ impl Identity {
         azure::contents(&evidence.report, &claims).ok_or(Nothing::Ever)
     }
 
-    /// What is to be written to an index: the first of these that fits.
+    /// What is to be in an index: a certificate with all that it can carry.
     fn contents(
         &mut self,
         slot: Slot,
         tpm: &Tpm,
         entropy: &mut dyn Entropy,
         reports: &Mutex<dyn Reports + '_>,
-    ) -> Result<Vec<Vec<u8>>, Nothing> {
+    ) -> Result<Vec<u8>, Nothing> {
         let wrappers = self.wrappers(entropy, reports)?;
         if slot == Slot::Above {
             let above = self.evidence.as_ref().map_or(&[][..], |evidence| &evidence.above);
-            return if above.is_empty() { Err(Nothing::Ever) } else { Ok([above.to_vec()].into()) };
+            return if above.is_empty() { Err(Nothing::Ever) } else { Ok(above.to_vec()) };
+        }
+        if let (Slot::Issuer, Some(certificate)) = (slot, self.chain.first()) {
+            return Ok(certificate.clone());
         }
         let key = match slot.key() {
             Some(number) => {
@@ -313,11 +351,11 @@ impl Identity {
             None => None,
         };
         let issuer = self.issuer.as_mut().ok_or(Nothing::Ever)?;
-        let certificates = wrappers.iter().map(|wrapper| match &key {
+        let mut certificates = wrappers.iter().filter_map(|wrapper| match &key {
             Some((known, key_info)) => issuer.issue(known.purpose(), known.kind, key_info, wrapper),
             None => issuer.own(wrapper),
         });
-        certificates.collect::<Option<_>>().ok_or(Nothing::Ever)
+        certificates.find(|certificate| certificate.len() <= MAX_CERTIFICATE).ok_or(Nothing::Ever)
     }
 
     /// What certificates carry: the report, what it says, and the certificate of the key that has signed it; and the

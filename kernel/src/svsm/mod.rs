@@ -25,6 +25,7 @@ use snp::svsm::{CallId, ResultCode, protocol};
 use crate::attest;
 use crate::interrupts::Interrupts;
 use crate::mm::Pages;
+use crate::state::Kept;
 use crate::sync::Mutex;
 use vcpus::Guest;
 
@@ -70,6 +71,11 @@ pub trait Tpm {
     /// They are made as that one is.
     fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
         Some([self.endorsement_key()?.to_vec()].into())
+    }
+
+    /// What is attested of its state, if that is kept.
+    fn kept(&self) -> Option<Kept> {
+        None
     }
 
     /// Called before [`Tpm::execute`] with the same command: makes ready what it is about to read, if that takes a

@@ -179,6 +179,29 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         Ok(low32(answer.field(Field::Rax)? & width.mask()))
     }
 
+    /// Reads a device's register at `gpa`. The value is the host's word.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn mmio_read(&mut self, gpa: u64, width: Width) -> Result<u32, GhcbError> {
+        let scratch = (Field::SwScratch, self.buffer_gpa());
+        self.page.write(BUFFER, &[0; 4]);
+        self.call(code::MMIO_READ, gpa, width as u64, &[scratch])?;
+        let mut value = [0; 4];
+        self.page.read(BUFFER, &mut value);
+        Ok(low32(u64::from(u32::from_le_bytes(value)) & width.mask()))
+    }
+
+    /// Writes the low bits of `value` to a device's register at `gpa`.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn mmio_write(&mut self, gpa: u64, width: Width, value: u32) -> Result<(), GhcbError> {
+        let scratch = (Field::SwScratch, self.buffer_gpa());
+        self.page.write(BUFFER, &value.to_le_bytes());
+        self.call(code::MMIO_WRITE, gpa, width as u64, &[scratch]).map(drop)
+    }
+
     /// RDMSR. The value is the host's word.
     ///
     /// # Errors

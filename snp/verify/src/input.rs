@@ -122,10 +122,26 @@ fn carried(evidence: &mut Evidence) -> Result<Option<Vec<Vec<u8>>>> {
     let certificate = Certificate::from_der(first(&evidence.ek_certificate)?).context("the certificate")?;
     let Some(Carried { statement, report, endorsement }) = Carried::of(&certificate)? else { return Ok(None) };
     (evidence.statement, evidence.report) = (statement, report);
-    // Of those above it, which NV Indices hold, the issuer's own is none of AMD's.
+    // Of those above it, which NV Indices hold, its own issuers are none of AMD's.
+    let chain = all(&evidence.ek_chain)?;
+    let issuers = issuers_of(&certificate, &chain);
     let is_above = |der: &&[u8]| Certificate::from_der(der).is_ok_and(|one| matches!(Carried::of(&one), Ok(None)));
-    let above = all(&evidence.ek_chain)?.into_iter().filter(is_above).map(<[u8]>::to_vec);
+    let above = chain.iter().filter(|der| is_above(der) && !issuers.contains(der)).map(|der| der.to_vec());
     Ok(Some(endorsement.into_iter().chain(above).collect()))
+}
+
+/// Those of `chain` that lead up from the certificate, as far as names tell.
+fn issuers_of<'a>(certificate: &Certificate, chain: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut found: Vec<&[u8]> = Vec::new();
+    let mut name = certificate.tbs_certificate.issuer.clone();
+    while let Some((der, issuer)) = chain.iter().find_map(|der| {
+        let one = Certificate::from_der(der).ok()?.tbs_certificate;
+        (one.subject == name && !found.contains(der)).then_some((*der, one.issuer))
+    }) {
+        found.push(der);
+        name = issuer;
+    }
+    found
 }
 
 /// Where a TPM's evidence has no report, takes the one that the EK's certificate carries, if it does. `others` are

@@ -12,10 +12,12 @@ mod report;
 mod revocation;
 mod rules;
 mod signature;
+mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tpm;
 
+pub(crate) use state::kept;
 pub use tpm::certified;
 pub(crate) use tpm::proven_measurements;
 
@@ -23,6 +25,7 @@ use crate::digest::hex;
 use crate::evidence::boot_log::OfImage;
 use crate::evidence::folder::Evidence;
 use crate::evidence::report::Report;
+use crate::memory::Memory;
 use crate::policy::Rules;
 use anyhow::{Result, ensure};
 use core::fmt;
@@ -45,6 +48,8 @@ pub struct Expectations {
     pub quote_nonce: Option<Vec<u8>>,
     /// Rules of a policy file.
     pub rules: Rules,
+    /// What is remembered of TPMs; `None` remembers nothing.
+    pub remembered: Option<Memory>,
     /// When certificates must be valid.
     pub now: SystemTime,
 }
@@ -60,6 +65,7 @@ impl Default for Expectations {
             nonce: None,
             quote_nonce: None,
             rules: Rules::default(),
+            remembered: None,
             now: SystemTime::now(),
         }
     }
@@ -109,6 +115,8 @@ pub enum Step {
     Pcrs,
     Events,
     Parts,
+    State,
+    Remembered,
 }
 
 /// What a step gets.
@@ -136,7 +144,7 @@ pub const FIRST_STEP: u8 = 10;
 pub const FIRST_RULE: u8 = 50;
 
 /// Every step in order, its name, its exit status, and who judges it.
-const STEPS: [(Step, &str, u8, Check); 33] = [
+const STEPS: [(Step, &str, u8, Check); 35] = [
     (Step::Root, "root", FIRST_STEP, chain::root),
     (Step::Chain, "certificate chain", 11, chain::chain),
     (Step::ReportFormat, "report format", 12, report::format),
@@ -170,6 +178,8 @@ const STEPS: [(Step, &str, u8, Check); 33] = [
     (Step::Pcrs, "PCR rules", 59, rules::pcrs),
     (Step::Events, "event rules", 60, rules::events),
     (Step::Parts, "required parts", 61, rules::parts),
+    (Step::State, "state rules", 62, state::rules),
+    (Step::Remembered, "remembered state", 63, state::remembered),
 ];
 
 impl Step {

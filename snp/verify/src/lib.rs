@@ -28,6 +28,7 @@
 //! | [`input`], [`pem`] | evidence and certificates as they lie in files |
 //! | [`predict`], [`corim`] | what an image's boot will show, and that as reference values |
 //! | [`eat`], [`signing`] | the verdict as a signed token |
+//! | [`memory`] | what is remembered of TPMs whose state outlives their VM |
 //! | [`page`] | the verdict as a page |
 //! | [`policy`] | the policy file |
 //! | [`roots`] | AMD's own authorities |
@@ -52,6 +53,7 @@ pub mod flips;
 pub mod fuzz;
 pub mod input;
 pub mod judge;
+pub mod memory;
 pub mod page;
 pub mod pem;
 #[cfg(feature = "program")]

@@ -6,7 +6,7 @@ use crate::digest::hex;
 use crate::events::Named;
 use crate::evidence::folder::Evidence;
 use crate::evidence::report::Report;
-use crate::judge::{Finding, State, Step};
+use crate::judge::{self, Finding, State, Step};
 use crate::verdict::{Outcome, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -23,8 +23,11 @@ struct Link {
     value: fn(&Evidence) -> Option<String>,
 }
 
+/// The link that not every evidence has.
+const STATE: &str = "State";
+
 /// From the image to what was measured.
-const CHAIN: [Link; 7] = [
+const CHAIN: [Link; 8] = [
     Link {
         title: "Launch digest",
         steps: &[Step::Measurement],
@@ -63,6 +66,15 @@ const CHAIN: [Link; 7] = [
         steps: &[Step::ReportData, Step::EndorsementKey, Step::EkCertificate],
         binds: "REPORT_DATA names the endorsement key, and the nonce.",
         value: |evidence| report(evidence).map(|report| hex(&report.report_data())),
+    },
+    Link {
+        title: STATE,
+        steps: &[Step::ReportData, Step::State, Step::Remembered],
+        binds: "REPORT_DATA names the state, too: whose it is, and how old.",
+        value: |evidence| {
+            let kept = judge::kept(evidence).ok().flatten()?;
+            Some(format!("identity {}, epoch {}", hex(&kept.identity), kept.epoch))
+        },
     },
     Link {
         title: "AK",
@@ -118,7 +130,7 @@ pub fn html(evidence: &Evidence, verdict: &Verdict) -> String {
             body {
                 h1 class=(class) { (head.trim_end_matches([' ', ':'])) }
                 p { (text) "; exit status " (verdict.status()) "." }
-                div class="chain" { @for link in &CHAIN { (drawn(link, evidence, verdict)) } }
+                div class="chain" { @for link in CHAIN.iter().filter(|link| is_shown(link, verdict)) { (drawn(link, evidence, verdict)) } }
                 h2 { "Steps" }
                 (steps(verdict))
                 @if !evidence.pcrs.is_empty() { h2 { "PCRs, SHA-256" } (pcrs(evidence, is_proven(verdict, Step::PcrDigest))) }
@@ -135,6 +147,12 @@ fn finding(verdict: &Verdict, step: Step) -> Option<&Finding> {
 
 fn is_proven(verdict: &Verdict, step: Step) -> bool {
     finding(verdict, step).is_some_and(|finding| matches!(finding.state, State::Ok(_)))
+}
+
+/// Evidence that says nothing of a state has no such link, unless a rule asks for it.
+fn is_shown(link: &Link, verdict: &Verdict) -> bool {
+    let asked = |step| finding(verdict, step).is_some_and(|finding| !matches!(finding.state, State::Unasked));
+    link.title != STATE || verdict.kept.is_some() || asked(Step::State) || asked(Step::Remembered)
 }
 
 /// What of a link is not proven, in words; empty if all is.

@@ -70,6 +70,9 @@ pub struct Policy {
     /// The attestation key.
     #[serde(default)]
     pub ak: KeyRules,
+    /// The state that the TPM runs, as a manifest of version 2 says it.
+    #[serde(default)]
+    pub state: StateRules,
     /// PCR values of the SHA-256 bank: the PCR's number, and the value or values that it may have.
     #[serde(default)]
     pub pcrs: BTreeMap<String, OneOrMore>,
@@ -293,6 +296,28 @@ pub enum Algorithm {
     /// NIST P-256.
     #[serde(rename = "ecc-p256")]
     EccP256,
+}
+
+/// The state that the TPM runs: true must be so, false must not be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StateRules {
+    /// The state is kept: it outlives the VM.
+    pub kept: Option<bool>,
+    /// A quorum of anchors knows this boot: no newer state was known to them.
+    pub anchored: Option<bool>,
+    /// It has started with too few anchors.
+    pub too_few_anchors: Option<bool>,
+    /// It has come by migration.
+    pub migrated: Option<bool>,
+    /// TPM identities that may be.
+    #[serde(default)]
+    pub identities: Vec<Hex<32>>,
+    /// The least epoch.
+    pub least_epoch: Option<u64>,
+    /// Firmware that it may have come from: the first 32 octets of launch digests.
+    #[serde(default)]
+    pub came_from: Vec<Hex<32>>,
 }
 
 /// A value, or several of which one is right.

@@ -8,14 +8,16 @@ use crate::evidence::boot_log::{self, BootLog};
 use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::folder::{Evidence, Kind, read_file};
 use crate::evidence::ima::Measurements;
+use crate::evidence::manifest::flag;
 use crate::input::{self, MOST, certificates};
-use crate::judge::{Expectations, Finding, State};
+use crate::judge::{self, Expectations, Finding, State};
+use crate::memory::{self, Memory};
 use crate::page;
 use crate::policy::{Hex, Policy, Rules, hex_bytes};
 use crate::predict::Prediction;
 use crate::signing::Key;
 use crate::tcti::gather::{Request, gather};
-use crate::verdict::Verdict;
+use crate::verdict::{Outcome, Verdict};
 use crate::{screen, tcti};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -96,6 +98,12 @@ pub struct Args {
     /// The nonce that the quote must answer.
     #[arg(long, value_name = "HEX", value_parser = octets)]
     quote_nonce: Option<Octets>,
+    /// Compare the TPM's state with what FILE remembers of it, and remember it there if all is verified.
+    ///
+    /// Of each TPM identity: the highest epoch, its boots, the state digest. A state that was put back and a copy that
+    /// lives beside another are refused. The file is made where there is none.
+    #[arg(long, value_name = "FILE")]
+    remember: Option<PathBuf>,
     /// Print the verdict as JSON.
     #[arg(long)]
     json: bool,
@@ -210,8 +218,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
-    let expectations = expectations(args)?;
+    let mut expectations = expectations(args)?;
+    let file = args.remember.as_ref().map(|path| memory::File::open(path)).transpose()?;
+    let file = file.map(|(file, memory)| {
+        expectations.remembered = Some(memory);
+        file
+    });
     let verdict = Verdict::of(evidence, &expectations);
+    if let (Some(file), Some(memory)) = (file, &mut expectations.remembered) {
+        remember(&file, memory, evidence, &verdict)?;
+    }
     if let (Some(path), Some(key)) = (&args.eat, &args.key) {
         let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
         let brought = [&expectations.nonce, &expectations.quote_nonce];
@@ -232,6 +248,14 @@ fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
         print_conclusion(&verdict);
     }
     Ok(ExitCode::from(verdict.status()))
+}
+
+/// Remembers what is verified: anything else could be anybody's word.
+fn remember(file: &memory::File, memory: &mut Memory, evidence: &Evidence, verdict: &Verdict) -> Result<()> {
+    let said = judge::kept(evidence)?.filter(|said| said.has(flag::KEPT));
+    let Some(said) = said.filter(|_| verdict.outcome() == Outcome::Verified) else { return Ok(()) };
+    memory.remember(&said);
+    file.write(memory)
 }
 
 /// Prints the events of logs, and the PCRs that they lead to.
@@ -300,7 +324,7 @@ fn evidence(args: &Args) -> Result<Evidence> {
 
 /// Certificates that the verifier brings may be of those above the EK's: nothing rests on them but by their signatures.
 fn add_issuers(evidence: &mut Evidence, certificates: &[Vec<u8>]) {
-    if evidence.kind == Kind::Tpm {
+    if matches!(evidence.kind, Kind::Tpm | Kind::Certificate) {
         evidence.ek_chain.extend(certificates.concat());
     }
 }
@@ -355,6 +379,7 @@ fn expectations(args: &Args) -> Result<Expectations> {
         nonce: args.nonce.clone().map(|nonce| nonce.0),
         quote_nonce: args.quote_nonce.clone().map(|nonce| nonce.0),
         rules,
+        remembered: None,
         now: args.at.unwrap_or_else(SystemTime::now),
     })
 }

@@ -1,9 +1,11 @@
 //! What has come of all steps.
 
 use crate::chip::is_development_root;
+use crate::digest::hex;
 use crate::events::{self, Named};
 use crate::evidence::folder::{Evidence, Kind};
-use crate::judge::{Expectations, Finding, State, Step, examine};
+use crate::evidence::manifest::{Kept, flag};
+use crate::judge::{self, Expectations, Finding, State, Step, examine};
 use serde::Serialize;
 
 /// Exit status when every step is ok, and something that is needed to call it verified is nobody's word but the
@@ -19,6 +21,9 @@ pub struct Verdict {
     pub missing: Vec<&'static str>,
     /// All rests on the mock root, whose chip key is public: it was accepted, and proves nothing.
     pub development_root: bool,
+    /// What the evidence says of the state that the TPM runs, where it says that. It is proven if the step of REPORT_DATA
+    /// is ok.
+    pub kept: Option<Kept>,
     /// What was measured, by name. The step of the event log says whether the quoted PCRs prove it.
     pub events: Vec<Named>,
 }
@@ -65,7 +70,14 @@ impl Verdict {
         if quoted && open(Step::QuoteNonce) {
             missing.push("nobody says what the quote must answer; what is missing is --quote-nonce HEX");
         }
-        Self { findings, missing, development_root: is_development_root(&evidence.ark), events: events::of(evidence) }
+        let kept = judge::kept(evidence).ok().flatten();
+        Self {
+            findings,
+            missing,
+            development_root: is_development_root(&evidence.ark),
+            kept,
+            events: events::of(evidence),
+        }
     }
 
     /// The step that has failed.
@@ -128,9 +140,24 @@ impl Verdict {
             "missing": self.missing,
             "development-root": self.development_root,
             "steps": steps,
+            "state": self.kept.as_ref().map(state),
             "events": self.events,
         })
     }
+}
+
+fn state(kept: &Kept) -> serde_json::Value {
+    serde_json::json!({
+        "identity": hex(&kept.identity),
+        "epoch": kept.epoch,
+        "boot-nonce": hex(&kept.boot_nonce),
+        "digest": hex(&kept.digest),
+        "kept": kept.has(flag::KEPT),
+        "anchored": kept.has(flag::ANCHORED),
+        "too-few-anchors": kept.has(flag::TOO_FEW_ANCHORS),
+        "migrated": kept.has(flag::MIGRATED),
+        "came-from": Some(hex(&kept.came_from)).filter(|_| kept.has(flag::MIGRATED)),
+    })
 }
 
 fn step(Finding { step, state }: &Finding) -> serde_json::Value {

@@ -1,6 +1,7 @@
 //! A vTPM as Azure's: what guests of its confidential VMs do with it, by tpm2-tools, and what the verifier says.
 
 pub mod client;
+pub mod guest;
 
 use super::tools::{self, Serve};
 use super::{Totals, case};

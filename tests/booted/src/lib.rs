@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`authority`] | certificates under an operator's authority |
 //! | [`azure`] | a vTPM as Azure's |
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
@@ -37,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+pub mod authority;
 pub mod azure;
 pub mod boot_times;
 pub mod boots;

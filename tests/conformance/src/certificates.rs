@@ -93,7 +93,7 @@ const FAPI: &[(&str, &str)] = &[
 ];
 
 /// What scripts call.
-const FUNCTIONS: &str = "
+pub const FUNCTIONS: &str = "
     index() { tpm2_nvread -C $1 -o $2 $1; }
     fapi() {
         mkdir -p user system eventlog
@@ -107,6 +107,12 @@ const FUNCTIONS: &str = "
 /// FAPI that takes other roots than those of the vendors it knows: a build of its own.
 fn build_folder(bench: &Bench) -> Result<PathBuf> {
     Ok(bench.folder("certificates")?.join("fapi"))
+}
+
+/// Its libraries and its profiles.
+pub(crate) fn fapi(bench: &Bench) -> Result<[PathBuf; 2]> {
+    let installed = build_folder(bench)?.join("installed");
+    Ok([installed.join("lib"), installed.join("etc/tpm2-tss/fapi-profiles")])
 }
 
 /// Installs the clients, and builds FAPI with `--enable-self-generated-certificate`.
@@ -136,11 +142,8 @@ pub fn prepare(bench: &Bench) -> Result<()> {
 /// Runs each case with a TPM of its own, provisioned once.
 pub fn run(bench: &Bench) -> Result<Vec<Tested>> {
     let provisioned = Provisioned::new(bench)?;
-    let build = build_folder(bench)?;
-    let fapi = [
-        ("FAPI_LIBRARIES", build.join("installed/lib")),
-        ("PROFILES", build.join("installed/etc/tpm2-tss/fapi-profiles")),
-    ];
+    let [libraries, profiles] = fapi(bench)?;
+    let fapi = [("FAPI_LIBRARIES", libraries), ("PROFILES", profiles)];
     let mut results = Vec::new();
     for (name, script) in CASES.iter().chain([&OPERATOR]).chain(FAPI).filter(|(name, _)| bench.wants(name)) {
         results.push(tested(name, provisioned.judge(bench, name, script, &fapi)?));
@@ -171,7 +174,9 @@ impl Provisioned {
         bash.args(["-c", &format!("set -eu\n{NOT}{FUNCTIONS}\nset -x\n{script}")]).current_dir(folder.path());
         bash.env("TPM2TOOLS_TCTI", server.tcti()).env("TSS2_LOG", "all+ERROR");
         bash.env("QUOIN_TPM", bench.servers.program()).envs(more.iter().map(|(name, value)| (*name, value)));
-        bench.judge_script(name, &mut bash, TIMEOUT)
+        let verdict = bench.judge_script(name, &mut bash, TIMEOUT)?;
+        bench.keep_trace(name, &server)?;
+        Ok(verdict)
     }
 }
 

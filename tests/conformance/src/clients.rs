@@ -113,7 +113,9 @@ fn one(bench: &Bench, name: &str, script: &str) -> Result<Verdict> {
     // No resource manager is between: what a tool leaves in the TPM, the next one finds there. tpm2-openssl and clevis
     // clean up; for tpm2_ptool the tools are wrapped.
     bash.env("TPM2TOOLS_TCTI", server.tcti()).env("TPM2OPENSSL_TCTI", server.tcti()).env("TSS2_LOG", "all+ERROR");
-    bench.judge_script(name, &mut bash, TIMEOUT)
+    let verdict = bench.judge_script(name, &mut bash, TIMEOUT)?;
+    bench.keep_trace(name, &server)?;
+    Ok(verdict)
 }
 
 #[cfg(test)]

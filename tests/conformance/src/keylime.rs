@@ -9,8 +9,10 @@ use host::fetch::{ensure_packages, must};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The release, and what its library imports without saying so.
-const REQUIREMENTS: [&str; 5] = ["keylime==7.14.3", "cryptography", "pyasn1", "pyasn1-modules", "pyyaml"];
+/// The release.
+pub const VERSION: &str = "7.14.3";
+/// What its library imports without saying so.
+const REQUIREMENTS: [&str; 4] = ["cryptography", "pyasn1", "pyasn1-modules", "pyyaml"];
 /// Asks it.
 const JUDGES: &str = include_str!("keylime_judges.py");
 
@@ -81,7 +83,9 @@ pub fn prepare(bench: &Bench) -> Result<()> {
     }
     must(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")), &folder.join("venv.log"))?;
     let mut pip = Command::new(python(bench)?);
-    pip.args(["-m", "pip", "--disable-pip-version-check", "install"]).args(REQUIREMENTS);
+    pip.args(["-m", "pip", "--disable-pip-version-check", "install"])
+        .arg(format!("keylime=={VERSION}"))
+        .args(REQUIREMENTS);
     must(&mut pip, &folder.join("install.log"))?;
     Ok(fs::write(folder.join("complete"), "")?)
 }
@@ -89,13 +93,19 @@ pub fn prepare(bench: &Bench) -> Result<()> {
 /// Runs each case with a TPM of its own, provisioned once.
 pub fn run(bench: &Bench) -> Result<Vec<Tested>> {
     let provisioned = Provisioned::new(bench)?;
-    let (python, judges) = (python(bench)?, bench.folder("keylime")?.join("judges.py"));
+    let function = function(bench)?;
     let mut results = Vec::new();
     for (name, script) in CASES.iter().filter(|(name, _)| bench.wants(name)) {
-        let script = format!("{}\n{script}", ask(&python.display().to_string(), &judges.display().to_string()));
+        let script = format!("{function}\n{script}");
         results.push(tested(name, provisioned.judge(bench, name, &script, &[])?));
     }
     Ok(results)
+}
+
+/// What scripts call.
+pub(crate) fn function(bench: &Bench) -> Result<String> {
+    let (python, judges) = (python(bench)?, bench.folder("keylime")?.join("judges.py"));
+    Ok(ask(&python.display().to_string(), &judges.display().to_string()))
 }
 
 /// Its own files are not the user's.

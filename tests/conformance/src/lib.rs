@@ -13,6 +13,8 @@
 //! | [`measured`] | a boot of QEMU that measures into the TPM |
 //! | [`certificates`] | OpenSSL, tpm2-tools and FAPI with a TPM that was provisioned |
 //! | [`keylime`] | keylime's library with such a TPM |
+//! | [`libvirt`] | libvirt's domains, with such TPMs |
+//! | [`tokens`] | a CA whose key is in SoftHSM's token |
 //! | [`clients`] | round trips of tpm2-pkcs11, tpm2-openssl and clevis |
 
 #![forbid(unsafe_code)]
@@ -21,10 +23,12 @@ pub mod certificates;
 pub mod clients;
 pub mod esapi;
 pub mod keylime;
+pub mod libvirt;
 pub mod measured;
 pub mod pytss;
 pub mod selftests;
 pub mod servers;
+pub mod tokens;
 pub mod tss;
 
 use anyhow::{Context, Result};
@@ -33,8 +37,9 @@ use fs_err as fs;
 use host::fetch::within;
 use host::pages::{self, Block};
 use host::workspace;
-use servers::Servers;
-use std::path::{Path, PathBuf};
+use servers::{Server, Servers};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -104,9 +109,26 @@ impl Bench {
 
     /// Keeps what a test has said.
     pub fn keep_log(&self, test: &str, said: &[u8]) -> Result<()> {
+        fs::write(self.log(test, "log"), said).context("cannot write a log")
+    }
+
+    /// Keeps what was said to a test's TPM, if that is ours.
+    fn keep_trace(&self, test: &str, server: &Server) -> Result<()> {
+        match fs::copy(server.trace(), self.trace(test)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            kept => kept.map(drop).context("cannot keep a trace"),
+        }
+    }
+
+    /// Where what was said to a test's TPM is kept, as `quoin-tpm --trace` writes it.
+    pub fn trace(&self, test: &str) -> PathBuf {
+        self.log(test, "trace")
+    }
+
+    fn log(&self, test: &str, ending: &str) -> PathBuf {
         let name: String =
             test.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-        fs::write(self.logs.join(format!("{name}.log")), said).context("cannot write a log")
+        self.logs.join(format!("{name}.{ending}"))
     }
 }
 
@@ -145,10 +167,22 @@ const SUITES: &[Suite] = &[
         run: certificates::run,
     },
     Suite {
+        name: "pkcs11",
+        title: "a CA's key in SoftHSM's token, by PKCS #11 URI",
+        prepare: tokens::prepare,
+        run: tokens::run,
+    },
+    Suite {
         name: "keylime",
         title: "keylime 7.14.3: certificates, challenge, quote",
         prepare: keylime::prepare,
         run: keylime::run,
+    },
+    Suite {
+        name: "libvirt",
+        title: "libvirt 9: TPMs of domains, backends external and emulator",
+        prepare: libvirt::prepare,
+        run: libvirt::run,
     },
     Suite {
         name: "measured-boot",
@@ -188,11 +222,10 @@ impl Report {
 
 /// Runs the suites and prints the table; whether nothing failed.
 pub fn run(request: &Request) -> Result<bool> {
-    let root = workspace::target_dir()?.join("suites");
     let mut reports = Vec::new();
     for suite in SUITES {
         let report = if request.suites.is_empty() || request.suites.iter().any(|name| name == suite.name) {
-            one(suite, request, &root)?
+            one(suite, request)?
         } else {
             Report::NotWanted("not asked for")
         };
@@ -206,12 +239,40 @@ pub fn run(request: &Request) -> Result<bool> {
     Ok(!reports.iter().any(|(_, _, report)| report.failed()))
 }
 
-fn one(suite: &Suite, request: &Request, root: &Path) -> Result<Report> {
-    let logs = root.join("logs").join(request.servers.name()).join(suite.name);
+/// Where the suite of this name works.
+fn bench(name: &str, servers: Servers, filter: Option<String>) -> Result<Bench> {
+    let root = workspace::target_dir()?.join("suites");
+    let logs = root.join("logs").join(servers.name()).join(name);
     fs::create_dir_all(&logs)?;
+    Ok(Bench { root, logs, servers, filter })
+}
+
+/// Runs the tests of one suite whose name has `filter` in it, and says where it has worked.
+pub fn alone(name: &str, servers: Servers, filter: &str) -> Result<(Vec<Tested>, Bench)> {
+    let suite = SUITES.iter().find(|suite| suite.name == name).with_context(|| format!("no suite is called {name}"))?;
+    let bench = bench(name, servers, Some(filter.to_owned()))?;
+    (suite.prepare)(&bench)?;
+    Ok(((suite.run)(&bench)?, bench))
+}
+
+/// Where FAPI lies that [`certificates`] has built, and its profiles; built if it is not there.
+pub fn fapi(servers: Servers) -> Result<[PathBuf; 2]> {
+    let bench = bench("certificates", servers, None)?;
+    certificates::prepare(&bench)?;
+    certificates::fapi(&bench)
+}
+
+/// The Python with keylime's library, and what asks it; fetched if it is not there.
+pub fn keylime(servers: Servers) -> Result<String> {
+    let bench = bench("keylime", servers, None)?;
+    keylime::prepare(&bench)?;
+    keylime::function(&bench)
+}
+
+fn one(suite: &Suite, request: &Request) -> Result<Report> {
     println!("== {}", suite.name);
     let Request { servers, filter, build, .. } = request.clone();
-    let bench = Bench { root: root.to_path_buf(), logs, servers, filter };
+    let bench = bench(suite.name, servers, filter)?;
     if let Err(error) = (suite.prepare)(&bench) {
         return Ok(Report::CannotRun(format!("{error:#}")));
     }

@@ -107,6 +107,7 @@ fn boot(bench: &Bench, device: &str) -> Result<Report> {
     let output = within(&mut qemu, TIMEOUT)?;
     let said = fs::read(&console).unwrap_or_default();
     bench.keep_log(&format!("{device}.server"), server.log().as_bytes())?;
+    bench.keep_trace(device, &server)?;
     let report = report_of(&String::from_utf8_lossy(&said));
     if report.contains_key("end") {
         return Ok(report);

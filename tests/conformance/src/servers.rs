@@ -106,7 +106,7 @@ impl Servers {
 
     /// Starts a new TPM at the next free pair of ports.
     pub fn start(&self) -> Result<Server> {
-        let mut server = self.spawn(self.command_line())?;
+        let mut server = self.spawn([self.command_line(), self.trace()].concat())?;
         server.wait(|server| listens(server.port) && listens(server.port + 1))?;
         Ok(server)
     }
@@ -115,7 +115,9 @@ impl Servers {
     pub fn start_for_qemu(&self) -> Result<Server> {
         let program = self.program.display().to_string();
         let options: &[&str] = match &self.kind {
-            Kind::Quoin(profile) => &["--port", "{port}", "--unix", "{state}/tpm", "--profile", profile],
+            Kind::Quoin(profile) => {
+                &["--port", "{port}", "--unix", "{state}/tpm", "--profile", profile, "--trace", "{state}/trace"]
+            }
             Kind::Swtpm => {
                 &["socket", "--tpm2", "--ctrl", "type=unixio,path={state}/tpm.ctrl", "--tpmstate", "dir={state}"]
             }
@@ -126,9 +128,17 @@ impl Servers {
         Ok(server)
     }
 
+    /// What has our server take note of all that is said to its TPM.
+    fn trace(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Quoin(_) => ["--trace", "{state}/trace"].map(String::from).into(),
+            Kind::Swtpm => Vec::new(),
+        }
+    }
+
     /// Starts the TPM that a folder keeps. Ours only.
     pub fn start_with(&self, state: &Path) -> Result<Server> {
-        let mut words = self.command_line();
+        let mut words = [self.command_line(), self.trace()].concat();
         words.extend([String::from("--state"), state.display().to_string()]);
         let mut server = self.spawn(words)?;
         server.wait(|server| listens(server.port) && listens(server.port + 1))?;
@@ -196,6 +206,11 @@ impl Server {
     /// What the server has said.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// The file in which our server takes note of what is said to its TPM; it goes with the server.
+    pub fn trace(&self) -> PathBuf {
+        self.folder.path().join("trace")
     }
 
     /// What tpm2-tss calls it.

@@ -10,6 +10,9 @@ use core::time::Duration;
 use fs_err as fs;
 use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts, Personality};
+use quoin_image::settings::Setting;
+use quoin_image::settings::Settings as Wanted;
+use quoin_image::state::State;
 use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
@@ -61,9 +64,22 @@ pub fn build_interrupted(processors: u32, interrupts: Interrupts) -> Result<Buil
     build_so(&name, |guest| Guest { processors, interrupts, ..guest })
 }
 
+/// The same, with a state on a disk.
+pub fn build_kept(name: &str, state: &State) -> Result<Built> {
+    build_so(name, |guest| {
+        let settings = guest.settings.clone().with(Setting::State, &state.octets());
+        Guest { settings, ..guest }
+    })
+}
+
 /// The same, with a vTPM as Azure's.
 pub fn build_azure() -> Result<Built> {
     build_so("quoin-azure.igvm", |guest| Guest { personality: Personality::Azure, ..guest })
+}
+
+/// The same, with settings.
+pub fn build_with_settings(name: &str, settings: Wanted) -> Result<Built> {
+    build_so(name, |guest| Guest { settings, ..guest })
 }
 
 fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {

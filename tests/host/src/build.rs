@@ -124,10 +124,15 @@ pub fn monitor() -> Result<PathBuf> {
     program("embedders", "monitor")
 }
 
+/// Builds the operator's program and gives its file.
+pub fn operator() -> Result<PathBuf> {
+    program("quoin-authority", "quoin-authority")
+}
+
 fn program(package: &str, name: &str) -> Result<PathBuf> {
     let mut build = Command::new(workspace::cargo());
     build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
-    ensure!(build.status().context("cannot start cargo")?.success(), "tests/{package} does not compile");
+    ensure!(build.status().context("cannot start cargo")?.success(), "{package} does not compile");
     Ok(workspace::target_dir()?.join("debug").join(name))
 }
 

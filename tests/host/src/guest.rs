@@ -30,6 +30,7 @@ use core::time::Duration;
 use ending::{Ending, Seen};
 use fs_err as fs;
 use last_word::{Ear, LastWord};
+use quoin_image::guest::{Guest, Personality};
 use quoin_image::linux::Linux;
 use quoin_verify::screen;
 use std::io::{Write, stdin, stdout};
@@ -253,9 +254,18 @@ impl System {
 
     /// The same, for so many processors.
     pub fn build_for(&self, processors: u16, command_line: &str, name: &str) -> Result<Built> {
-        let programs = build::build(build::IMAGE_AND_MACHINE)?;
         let linux = Linux { vcpus: processors, ..self.linux(command_line) };
-        let image: Image = image::pack(&programs.firmware(), Payload::Guest(&linux.guest()?))?;
+        Self::pack(&linux.guest()?, name)
+    }
+
+    /// The same, for one processor, with another vTPM.
+    pub fn build_with(&self, personality: Personality, command_line: &str, name: &str) -> Result<Built> {
+        Self::pack(&Guest { personality, ..self.linux(command_line).guest()? }, name)
+    }
+
+    fn pack(guest: &Guest, name: &str) -> Result<Built> {
+        let programs = build::build(build::IMAGE_AND_MACHINE)?;
+        let image: Image = image::pack(&programs.firmware(), Payload::Guest(guest))?;
         let path = workspace::target_dir()?.join("guest").join(name);
         fs::write(&path, &image.bytes)?;
         Ok(Built { machine: programs.machine(), image, path })

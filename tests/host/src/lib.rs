@@ -6,6 +6,7 @@
 //! | [`mod@build`] | cargo calls for what runs without an operating system |
 //! | [`child`] | children that end with us |
 //! | [`collect`] | gathering evidence |
+//! | [`devices`] | the firmware's own disk and console |
 //! | [`debian`], [`fetch`] | programs from Debian packages |
 //! | [`fat`], [`uki`] | disks and unified kernel images for OVMF |
 //! | [`figures`] | what verbs have measured, for docs/figures.md |
@@ -29,6 +30,7 @@ pub mod build;
 pub mod child;
 pub mod collect;
 pub mod debian;
+pub mod devices;
 pub mod fat;
 pub mod fetch;
 pub mod figures;

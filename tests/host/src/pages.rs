@@ -46,6 +46,8 @@ blocks! {
     Memory "memory.md" "docs/figures.md" "cargo xtask memory"
     Holds "holds.md" "docs/holds.md" "cargo xtask holds"
     Model "model.md" "docs/model.md" "cargo xtask explore"
+    Clients "clients.md" "docs/clients.md" "cargo xtask clients"
+    Commands "commands.md" "docs/clients.md" "the traces of cargo xtask clients"
 }
 
 /// Where a block is kept; the folder is made.
@@ -74,6 +76,15 @@ pub fn write() -> Result<Vec<Block>> {
         }
     }
     Ok(new)
+}
+
+/// What the page has of a block now.
+pub fn written(block: Block) -> Result<String> {
+    let page = fs::read_to_string(workspace::root()?.join(block.page()))?;
+    let begin = block.begin();
+    let (_, rest) = page.split_once(begin).with_context(|| format!("{} has no {begin}", block.page()))?;
+    let (text, _) = rest.split_once(END).with_context(|| format!("{begin} has no {END}"))?;
+    Ok(text.trim().to_owned())
 }
 
 /// The page with another text between the block's marks.

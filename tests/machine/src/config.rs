@@ -166,6 +166,10 @@ pub(crate) struct Config {
     pub(crate) trace: bool,
     /// Each Nth time that VMPL0 has VMPL2 run, its own pages are inspected (own.rs).
     pub(crate) own: Option<u64>,
+    /// The firmware's memory is where its GPA says: QEMU has memory there, which its devices reach.
+    pub(crate) dma: bool,
+    /// PCI functions that only VMPL0 sees.
+    pub(crate) hidden: crate::pci::Hidden,
     /// Where a TPM's registers are served.
     pub(crate) crb: Option<crate::remote::Remote>,
     pub(crate) seed: Option<u64>,
@@ -195,6 +199,8 @@ impl Default for Config {
             turns: false,
             trace: false,
             own: None,
+            dma: false,
+            hidden: crate::pci::Hidden::default(),
             crb: None,
             seed: None,
             lies: Lies::default(),
@@ -263,6 +269,9 @@ impl Config {
             ("trace", value) => self.trace = number(value)? != 0,
             ("own", value) => self.own = Some(number(value)?),
             ("crb", value) => self.crb = Some(crate::remote::Remote::new(u16::try_from(number(value)?).ok()?)),
+            ("dma", "yes") => self.dma = true,
+            ("dma", "no") => self.dma = false,
+            ("hidden", value) => self.hidden.add(number(value)?)?,
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),
             ("fault", value) => {

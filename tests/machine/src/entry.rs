@@ -37,10 +37,12 @@ global_asm!(
     "movl $__boot_pdpt, %eax",
     "orl $3, %eax",
     "movl %eax, __boot_pml4",
-    // Behind them, a table for one entry: the window.
+    // Behind them, a table for two entries: the firmware's memory, where devices reach it, and the window.
     "movl $__window_pdpt, %eax",
     "orl $3, %eax",
     "movl %eax, __boot_pml4+8",
+    "movl $0x83, __window_pdpt",
+    "movl $0x80, __window_pdpt+4",
     // 512 entries of 1 GiB, identity.
     "xorl %ecx, %ecx",
     "2: movl %ecx, %eax",
@@ -242,7 +244,7 @@ pub(crate) fn map_window(hpa: u64) {
     // SAFETY: the table is nobody else's, and what it maps is no memory of this program; the machine's own tables have
     // been loaded since its start.
     unsafe {
-        (&raw mut __window_pdpt).write_volatile(hpa | LARGE_UNCACHED);
+        (&raw mut __window_pdpt).add(1).write_volatile(hpa | LARGE_UNCACHED);
         core::arch::asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
     }
 }

@@ -32,11 +32,16 @@ fn ending(port: u16, value: u32) -> Option<&'static str> {
 
 impl Machine {
     fn input(&mut self, port: u16, size: u8) -> u32 {
-        if is_kept(port) {
+        if is_kept(port) || self.is_hidden(port) {
             return u32::MAX >> (32 - 8 * u32::from(size));
         }
         let value = port_in(port, size);
         if port == fwcfg::DATA && size == 1 { self.fwcfg.corrected(lo8(value.into())).into() } else { value }
+    }
+
+    /// Whether the port leads to a device that is VMPL0's alone, and not for it.
+    fn is_hidden(&self, port: u16) -> bool {
+        self.current() != 0 && self.config.hidden.has_port(port)
     }
 
     fn output(&mut self, port: u16, size: u8, value: u32) {
@@ -51,7 +56,7 @@ impl Machine {
         if self.config.ticks && self.current() == 0 && port == COM1 && lo8(value.into()) == b'\n' {
             self.log_exits("a line of VMPL0");
         }
-        if !is_kept(port) {
+        if !is_kept(port) && !self.is_hidden(port) {
             port_out(port, size, value);
         }
     }

@@ -19,6 +19,7 @@
 //! | `calls` | how long its calls take |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `remote` | a device that a program outside serves |
+//! | `pci` | functions that are VMPL0's alone |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
 //! | `injection` | how the host may interrupt, and the doorbell page |
@@ -56,6 +57,7 @@ mod memory;
 mod msr;
 mod npt;
 mod own;
+mod pci;
 mod phys;
 mod psp;
 mod pvh;
@@ -107,7 +109,10 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let mut psp = Psp::new(&mut pool, config.seed);
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let regs: Vec<_, PROCESSORS> = (0..count).map(|_| registers(&mut pool)).collect();
-    let mut memory = Memory::new(rmp, pool, count);
+    if config.dma && !phys::is_memory(rmp::FIRMWARE, rmp::FIRMWARE_SIZE) {
+        bad_launch!("dma=yes: QEMU has no memory at {:#x} (README.md)", rmp::FIRMWARE);
+    }
+    let mut memory = Memory::new(rmp, pool, count, config.dma);
     if config.legacy_ram {
         memory.back_legacy_hole();
     }

@@ -62,11 +62,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Takes the rest of the pool.
-    pub(crate) fn new(mut rmp: Rmp, mut pool: Pool, processors: usize) -> Self {
+    /// Takes the rest of the pool. `dma`: the firmware's memory is QEMU's at the same address.
+    pub(crate) fn new(mut rmp: Rmp, mut pool: Pool, processors: usize, dma: bool) -> Self {
         let tlbs: Vec<Tlb, PROCESSORS> = (0..processors).map(|_| Tlb::new(&mut pool)).collect();
         pool.seal();
-        let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
+        let firmware = if dma { FIRMWARE } else { pool.frames(FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE) };
         rmp.back_firmware(firmware);
         let views = tlbs.into_iter().map(|tlb| View::new(&mut pool, tlb)).collect();
         Self { rmp, views, me: 0, pool, kept: None, kept_at: None, journal: None, theft: None }

@@ -15,8 +15,8 @@ pub(crate) const RESERVE_START: u64 = 0x1800_0000;
 pub(crate) const RESERVE_END: u64 = 0x1FF0_0000;
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;
-/// The identity map's end.
-const MAPPED: u64 = 512 << 30;
+/// The identity map's end; behind what devices are given of the firmware's memory ([`crate::rmp::FIRMWARE`]).
+const MAPPED: u64 = (512 << 30) + WINDOW;
 /// Bytes of the window behind it.
 const WINDOW: u64 = 1 << 30;
 
@@ -108,6 +108,17 @@ pub(crate) fn is_zero(hpa: u64) -> bool {
     // SAFETY: as for `read`; the page is aligned. It is asked of pages that no other processor reaches yet.
     let words = unsafe { core::slice::from_raw_parts(hpa as *const [u64; 8], crate::bits::us(PAGE / 64)) };
     words.iter().all(|words| words.iter().fold(0, |all, word| all | word) == 0)
+}
+
+/// Whether QEMU has memory in all of these pages: what is written is there.
+pub(crate) fn is_memory(hpa: u64, len: u64) -> bool {
+    const PATTERN: u64 = 0x0123_4567_89AB_CDEF;
+    (hpa..hpa + len).step_by(crate::bits::us(PAGE)).all(|page| {
+        write_u64(page, PATTERN ^ page);
+        let is_there = read_u64(page) == PATTERN ^ page;
+        write_u64(page, 0);
+        is_there
+    })
 }
 
 /// Where a device register at `hpa` is seen: beyond the identity map, through a window of 1 GiB behind it.

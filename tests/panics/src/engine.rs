@@ -89,6 +89,13 @@ fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &
         20 => return tpm.attestation_key(AkTemplate::EccP256, out).unwrap_or(0),
         21 => return AkTemplate::EccP256.marshal(out).unwrap_or(0),
         22 => tpm.remove_platform_index(u32::from(number)),
+        26 => return tpm.provide_index(u32::from(number) << 17, u16::from(number)).is_ok().into(),
+        27 => tpm.remove_provided_index(u32::from(number) << 17),
+        28 => return tpm.has_provided_index(u32::from(number) << 17).into(),
+        29 => {
+            let locality = Locality::new(number).unwrap_or_default();
+            return tpm.execute_with(hooks, &platform::Given(input), locality, input, out);
+        }
         25 => tpm.omit_later_properties(),
         24 => return tpm.index_contents(u32::from(number)).map_or(0, <[u8]>::len),
         23 => return tpm.has_platform_index(u32::from(number)).into(),

@@ -1,6 +1,6 @@
 //! A platform of which the optimiser knows nothing.
 
-use tpm_core::{Clock, Entropy, EntropyFailure, Tpm};
+use tpm_core::{Clock, Entropy, EntropyFailure, Provided, Tpm};
 use tpm_crb::{Memory, MemoryFault};
 
 unsafe extern "C" {
@@ -22,6 +22,15 @@ impl Entropy for Platform {
 impl Clock for Platform {
     fn now_ms(&mut self) -> u64 {
         platform_now_ms()
+    }
+}
+
+/// The same octets for every index.
+pub(crate) struct Given<'a>(pub(crate) &'a [u8]);
+
+impl Provided for Given<'_> {
+    fn contents(&self, index: u32) -> Option<&[u8]> {
+        (index != 0).then_some(self.0)
     }
 }
 

@@ -22,7 +22,7 @@ use kernel::entropy::Conditioner;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
 use kernel::interrupts::Interrupts;
-use kernel::launch::{Kind, LaunchParams};
+use kernel::launch::{Kind, LaunchParams, Settings};
 use kernel::mm::validate::{give_region, grant_region};
 use kernel::mm::{PAGE, PageSize, Pages, memory_map};
 use kernel::start;
@@ -61,6 +61,8 @@ fn run(c_bit: u32) -> Result<Infallible, Fatal> {
     let params = page(&mut memory, layout::gpa_of(layout::launch_params()))?;
     let params = LaunchParams::ref_from_prefix(&params).map_err(|_| Fatal::plain(Reason::LaunchParams)())?.0;
     let launch = params.check().map_err(Fatal::because(Reason::LaunchParams))?;
+    let settings = memory.settings().map_err(|_| Fatal::plain(Reason::PageState)())?;
+    Settings::parse(&settings).and_then(|all| all.only(&[])).map_err(Fatal::because(Reason::Settings))?;
     let own = layout::firmware(0).ok_or_else(lost)?;
     let map = page(&mut memory, layout::gpa_of(layout::memory_map()))?;
     let ranges = memory_map::check(&map, own).map_err(Fatal::because(Reason::MemoryMap))?;

@@ -9,9 +9,12 @@
 //! | `engine` | the TPM, as the server sees it |
 //! | `folder` | where its state is kept |
 //! | `hooks` | entropy and time |
+//! | `ioctl` | a message to a server's control channel, with the options of swtpm_ioctl |
 //! | `provision` | certificates, as a TPM's manufacturer makes them |
 //! | `setup` | the same for a virtual machine, with the options of swtpm_setup |
+//! | `socket` | the TPM of one virtual machine, with the options of `swtpm socket` |
 //! | `trace` | what was said, as text and for Wireshark |
+//! | `words` | options of swtpm's kind |
 
 #![forbid(unsafe_code)]
 
@@ -19,9 +22,12 @@ mod daemon;
 mod engine;
 mod folder;
 mod hooks;
+mod ioctl;
 mod provision;
 mod setup;
+mod socket;
 mod trace;
+mod words;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -29,6 +35,7 @@ use core::time::Duration;
 use daemon::PidFile;
 use engine::Engine;
 use log::LevelFilter;
+pub use provision::{AuthorityArgs, certify};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::env::args_os;
@@ -70,6 +77,10 @@ Many TPMs, one for each folder:
   tpm2_startup -T swtpm:path=sockets/vm1 -c
   qemu-system-x86_64 ... -chardev socket,id=tpm,path=sockets/vm2.ctrl ...
 
+libvirt's emulator backend, by links in its PATH before swtpm's programs:
+
+  for name in swtpm swtpm_setup swtpm_ioctl; do ln -s /usr/bin/quoin-tpm $name; done
+
 SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
 
 /// A TPM 2.0 in software, for clients of tpm2-tss and its kin, and for QEMU.
@@ -95,18 +106,25 @@ pub struct Args {
 /// What else the program does.
 #[derive(Debug, Subcommand)]
 enum Task {
-    Provision(provision::Args),
+    Provision(Box<provision::Args>),
     Setup(Box<setup::Args>),
+    Socket(Box<socket::Args>),
+    Ioctl(ioctl::Args),
 }
 
-/// The arguments of this process. A link to the program that is named swtpm_setup is its subcommand `setup`.
+/// The arguments of this process. A link to the program is a subcommand if its name is that of one of swtpm's programs:
+/// `setup` for swtpm_setup, `ioctl` for swtpm_ioctl. `socket` is called so by a link named swtpm, too.
 pub fn arguments() -> Args {
     let mut words: Vec<OsString> = args_os().collect();
-    if words.first().is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new("swtpm_setup"))) {
-        words.insert(1, OsString::from("setup"));
+    let name = words.first().and_then(|program| Path::new(program).file_name()).unwrap_or_default();
+    if let Some((_, task)) = LINKS.iter().find(|(link, _)| name == OsStr::new(link)) {
+        words.insert(1, OsString::from(task));
     }
     Args::parse_from(words)
 }
+
+/// Names of links, and the subcommands that they are.
+const LINKS: [(&str, &str); 2] = [("swtpm_setup", "setup"), ("swtpm_ioctl", "ioctl")];
 
 /// Serves a TPM as `args` say until a signal or a client ends it; with `--daemon` until its daemon serves.
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -154,6 +172,8 @@ impl Task {
                 provision::run(args)?;
             }
             Self::Setup(args) => setup::run(args)?,
+            Self::Socket(args) => return socket::run(args),
+            Self::Ioctl(args) => ioctl::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -203,8 +223,12 @@ fn serve_one(options: &Options, detached: bool) -> Result<()> {
     let _pid_file = options.pid.as_deref().map(PidFile::create).transpose()?;
     announce(["The engine's TPM is served", started], &ports.tcti()?, detached)?;
     tell_systemd(NotifyState::Ready);
-    let outcome =
-        serve_with(ports, Box::new(engine), Settings { trace, dialect: options.protocol, watch: None }, &stop);
+    let outcome = serve_with(
+        ports,
+        Box::new(engine),
+        Settings { trace, dialect: options.protocol, ..Settings::default() },
+        &stop,
+    );
     tell_systemd(NotifyState::Stopping);
     outcome
 }

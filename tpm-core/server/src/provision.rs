@@ -5,19 +5,26 @@
 //! | `keys` | which keys, by which templates, at which handles |
 //! | `caller` | the commands |
 //! | `authority` | who signs |
+//! | `token`, `uri` | a key in a token, and its name (PKCS #11) |
 //! | `certificate` | what is signed |
+//! | `intermediate` | an authority below the one that signs |
 
 mod authority;
 mod caller;
 mod certificate;
+mod intermediate;
 mod keys;
+mod token;
+mod uri;
 
 use crate::engine::Engine;
 use anyhow::{Context, Result, bail, ensure};
 use authority::Authority;
+pub(crate) use authority::KeyPlace;
 use caller::{Caller, ENDORSEMENT, Index, Refused};
 use certificate::Issuer;
 use clap::builder::PossibleValuesParser;
+pub use intermediate::certify;
 use keys::{KEYS, Key, Purpose};
 use std::path::{Path, PathBuf};
 use tpm_codes::AlgId;
@@ -28,10 +35,12 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// Who signs.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct AuthorityArgs {
-    /// The private key of the CA that signs, in PKCS #8 and PEM: P-256, P-384 or RSA.
-    #[arg(long, value_name = "FILE", requires = "ca_certificate", conflicts_with = "development_ca")]
-    ca_key: Option<PathBuf>,
+pub struct AuthorityArgs {
+    /// The private key of the CA that signs, P-256, P-384 or RSA: a file in PKCS #8 and PEM, or a key in a token by its
+    /// URI, `pkcs11:token=LABEL;object=LABEL?module-path=FILE&pin-source=FILE` (RFC 7512; without module-path those
+    /// that p11-kit knows; pin-value=PIN is seen by whoever sees this computer's processes).
+    #[arg(long, value_name = "FILE|URI", requires = "ca_certificate", conflicts_with = "development_ca")]
+    ca_key: Option<KeyPlace>,
     /// The certificate of that CA, in PEM. Certificates are valid from now on and as long as it is.
     #[arg(long, value_name = "FILE", requires = "ca_key")]
     ca_certificate: Option<PathBuf>,
@@ -120,8 +129,8 @@ pub(crate) fn allocate(engine: &mut Engine, banks: &[AlgId]) -> Result<()> {
 }
 
 impl AuthorityArgs {
-    /// An operator's, in files.
-    pub(crate) fn operator(key: PathBuf, certificate: PathBuf) -> Self {
+    /// An operator's.
+    pub(crate) fn operator(key: KeyPlace, certificate: PathBuf) -> Self {
         Self { ca_key: Some(key), ca_certificate: Some(certificate), development_ca: None, issuer_url: None }
     }
 
@@ -144,7 +153,9 @@ impl AuthorityArgs {
         match (&self.ca_key, &self.ca_certificate, &self.development_ca) {
             (Some(key), Some(certificate), None) => Authority::open(key, certificate),
             (None, None, Some(folder)) => Authority::development(folder),
-            _ => bail!("who signs? --ca-key FILE with --ca-certificate FILE, or --development-ca DIR"),
+            _ => bail!(
+                "who signs? --ca-key FILE (or a PKCS #11 URI) with --ca-certificate FILE, or --development-ca DIR"
+            ),
         }
     }
 }

@@ -4,18 +4,18 @@
 //! options is restated here; of what they print, libvirt reads the features.
 
 use crate::engine::Engine;
-use crate::provision::{AuthorityArgs, Order};
+use crate::provision::{AuthorityArgs, KeyPlace, Order};
 use anyhow::{Context, Result, bail, ensure};
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 use tpm_codes::AlgId;
 use tpm_core::profile::{PCR_BANKS, PROFILE};
 use tpm_ports::logging::{self, LevelFilter};
 
 /// Make a TPM for a virtual machine, with swtpm_setup's options: libvirt calls it so, by a link of that name.
 ///
-/// The folder is that of `quoin-tpm --state`. The CA, if none is named: /etc/quoin-tpm/ca-key.pem and ca.pem, or else
-/// a development CA in quoin-tpm/development-ca below $XDG_CONFIG_HOME or ~/.config. Certificates are those of RSA,
+/// The folder is that of `quoin-tpm --state`. The CA, if none is named: /etc/quoin-tpm/ca.pem with its key in
+/// ca-key.pem, or in a token whose PKCS #11 URI is the only line of ca-key.uri; or else a development CA in quoin-tpm/development-ca below $XDG_CONFIG_HOME or ~/.config. Certificates are those of RSA,
 /// P-256 and P-384 endorsement keys, of the attestation key and of the device identity; all these keys become
 /// persistent. No platform certificate is made.
 #[derive(Debug, clap::Args)]
@@ -192,12 +192,29 @@ fn order(args: &Args) -> Result<Option<Order>> {
     if args.createek || args.create_platform_cert { Order::keys(&names).map(Some) } else { Ok(None) }
 }
 
+/// The operator's in a folder, if one of its files is there.
+fn operators(folder: &Path) -> Result<Option<AuthorityArgs>> {
+    let [key, uri, certificate] = ["ca-key.pem", "ca-key.uri", "ca.pem"].map(|name| folder.join(name));
+    let place = match (key.exists(), uri.exists()) {
+        (true, true) => bail!("{} has two keys of a CA: ca-key.pem and ca-key.uri", folder.display()),
+        (_, true) => {
+            let text = fs::read_to_string(&uri).with_context(|| format!("cannot read {}", uri.display()))?;
+            let place = text.trim().parse().with_context(|| format!("{} has no PKCS #11 URI", uri.display()))?;
+            ensure!(matches!(place, KeyPlace::Token(_)), "{} has no PKCS #11 URI", uri.display());
+            place
+        }
+        (true, false) => KeyPlace::File(key),
+        (false, false) if certificate.exists() => KeyPlace::File(key),
+        (false, false) => return Ok(None),
+    };
+    Ok(Some(AuthorityArgs::operator(place, certificate)))
+}
+
 /// The operator's, or one for development.
 fn default_authority() -> Result<AuthorityArgs> {
     let own = Path::new("/etc/quoin-tpm");
-    let (key, certificate) = (own.join("ca-key.pem"), own.join("ca.pem"));
-    if key.exists() || certificate.exists() {
-        return Ok(AuthorityArgs::operator(key, certificate));
+    if let Some(authority) = operators(own)? {
+        return Ok(authority);
     }
     let home = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
@@ -205,6 +222,6 @@ fn default_authority() -> Result<AuthorityArgs> {
         bail!("there is no CA in /etc/quoin-tpm, and no home for one: name it (--ca-key, --development-ca)");
     };
     let folder = home.join("quoin-tpm");
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(AuthorityArgs::development(folder.join("development-ca")))
 }

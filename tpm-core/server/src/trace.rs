@@ -3,12 +3,6 @@
 //!
 //! The capture is of one TCP connection that never was, from a client to port 2321, where Wireshark looks for commands
 //! and responses; each is a packet, without the framing of any protocol.
-//!
-//! | module | is |
-//! |---|---|
-//! | [`names`] | numbers and what the specification calls them |
-
-mod names;
 
 use anyhow::{Context, Result};
 use core::fmt::Write as _;
@@ -22,6 +16,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tpm_codes::cc;
 use tpm_core::rc::Words;
 use tpm_ports::Record;
 
@@ -103,7 +98,8 @@ fn describe(locality: u8, command: &[u8], response: &[u8]) -> String {
     let code = word(command, 6).unwrap_or(0);
     let sessions = if command.starts_with(&[0x80, 2]) { ", with sessions" } else { "" };
     let length = command.len();
-    let _ = writeln!(text, "{} at locality {locality}, {length} bytes{sessions}", names::command(code));
+    let name = cc::name(code).map_or_else(|| format!("command {code:#010x}"), String::from);
+    let _ = writeln!(text, "{name} at locality {locality}, {length} bytes{sessions}");
     let _ = writeln!(text, "  > {}", hex(command.get(10..).unwrap_or(command)));
     let rc = word(response, 6).unwrap_or(u32::MAX);
     let _ = writeln!(text, "  {}, {} bytes", Words(rc), response.len());

@@ -1,7 +1,8 @@
 //! The command that is being executed, as its action sees it.
 
 use super::area::{Handles, ReplyArea};
-use crate::data::platform::Locality;
+use crate::data::platform::{Locality, Provided};
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{Handle, SessionAttributes, Writer};
 use core::sync::atomic::AtomicBool;
@@ -21,6 +22,8 @@ pub(crate) struct Call<'a> {
     pub(crate) sessions: SessionUses<'a>,
     /// the platform no longer wants the command
     pub(crate) canceled: &'a AtomicBool,
+    /// contents of the indices that the platform provides
+    pub(crate) provided: &'a dyn Provided,
     /// octets that the transport has for the response parameters
     pub(crate) room: usize,
 }
@@ -29,6 +32,17 @@ impl Call<'_> {
     /// Whether there is a command with this code.
     pub(crate) fn has_command(&self, code: u32) -> bool {
         self.commands.iter().any(|attributes| code_of(*attributes) == code)
+    }
+
+    /// Contents of an NV Index that is defined: in NV memory, or with the platform.
+    ///
+    /// - `NV_UNAVAILABLE`: the platform has not now what it provides
+    pub(crate) fn nv_contents<'t>(&'t self, tpm: &'t Tpm, index: Handle) -> Result<&'t [u8], Rc> {
+        let nv = &tpm.persistent.nv;
+        match nv.provided_size(index) {
+            None => Ok(nv.data(index)),
+            Some(size) => self.provided.contents(index.0).filter(|all| all.len() == size).ok_or(Rc::NV_UNAVAILABLE),
+        }
     }
 
     /// What a command asks that changes something and has a long reply, before it changes anything; of others the

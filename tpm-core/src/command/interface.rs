@@ -49,7 +49,12 @@ pub(crate) trait Command {
     /// The reply.
     type Reply<'t>: ReplyArea;
     /// The action, after authorization. An error leaves the TPM as it was.
-    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Self::Handles, p: Self::Params<'_>) -> Result<Self::Reply<'t>, Rc>;
+    fn run<'t>(
+        tpm: &'t mut Tpm,
+        call: &'t Call<'_>,
+        h: Self::Handles,
+        p: Self::Params<'_>,
+    ) -> Result<Self::Reply<'t>, Rc>;
 }
 
 /// Whether a command can be on the list of those that need physical presence (Part 3, 26.2).

@@ -26,6 +26,21 @@ pub trait Clock {
     fn now_ms(&mut self) -> u64;
 }
 
+/// Contents of the NV Indices that the platform provides ([`crate::Tpm::provide_index`]).
+pub trait Provided {
+    /// All octets of the index with this handle; `None` if there are none now.
+    fn contents(&self, index: u32) -> Option<&[u8]>;
+}
+
+/// No contents.
+pub(crate) struct Nothing;
+
+impl Provided for Nothing {
+    fn contents(&self, _index: u32) -> Option<&[u8]> {
+        None
+    }
+}
+
 /// The platform, for the time of one call.
 pub struct Hooks<'a> {
     /// entropy

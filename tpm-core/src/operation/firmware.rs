@@ -3,6 +3,8 @@
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
+#[cfg(doc)]
+use crate::profile;
 use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, NvType, PCR_BANKS, PCR_COUNT};
 
 /// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
@@ -98,20 +100,16 @@ impl Tpm {
     /// stays as it was.
     ///
     /// # Errors
-    /// [`Failure`] in failure mode, if `index` is no handle of an NV Index, or if there is no room for the contents.
+    /// [`Failure`] in failure mode, if `index` is no handle of an NV Index or is provided ([`Tpm::provide_index`]), or if
+    /// there is no room for the contents.
     pub fn platform_index(&mut self, index: u32, contents: &[u8]) -> Result<(), Failure> {
-        let public = NvPublic {
-            index: Handle(index),
-            name_alg: HashAlg::Sha256,
-            attributes: platform_attributes(),
-            auth_policy: Digest::default(),
-            data_size: u16::try_from(contents.len()).map_err(|_| Failure)?,
-        };
+        let size = u16::try_from(contents.len()).map_err(|_| Failure)?;
+        let public = platform_public(index, platform_attributes(), size);
         let nv = &self.persistent.nv;
         let room = nv
             .get(public.index)
             .map_or((nv.room(), nv.free()), |old| (1, nv.free().saturating_add(old.public.data_size.into())));
-        let fits = room.0 > 0 && room.1 >= contents.len();
+        let fits = room.0 > 0 && room.1 >= contents.len() && nv.provided_size(public.index).is_none();
         if self.ram.fault.is_some() || public.index.kind() != HandleKind::Nv || !public.size_suits() || !fits {
             return Err(Failure);
         }
@@ -123,14 +121,44 @@ impl Tpm {
         Ok(())
     }
 
+    /// Defines the index `index` as [`Tpm::platform_index`] does, with `size` octets that the platform has, and not the
+    /// TPM: they take no NV memory, [`profile::MAX_NV_INDEX_SIZE`] is no limit to them, and [`Tpm::execute_with`] is
+    /// given them when a command reads the index. One that is provided already gets another size.
+    ///
+    /// It is no part of the state: who makes a TPM of a state provides it anew. One that has been undefined by the
+    /// platform's authorization stays so until then, if the platform does not provide it.
+    ///
+    /// # Errors
+    /// [`Failure`] in failure mode, if `index` is no handle of an NV Index, if there is another index with this handle,
+    /// or if [`profile::MAX_PROVIDED_INDICES`] are provided.
+    pub fn provide_index(&mut self, index: u32, size: u16) -> Result<(), Failure> {
+        let attributes = platform_attributes().with(A::WRITTEN).with(A::WRITELOCKED);
+        let public = platform_public(index, attributes, size);
+        if self.ram.fault.is_some() || public.index.kind() != HandleKind::Nv {
+            return Err(Failure);
+        }
+        self.persistent.change().nv.provide(public).map_err(|_| Failure)
+    }
+
+    /// Whether the index `index` is there, and [`Tpm::provide_index`] has defined it.
+    #[must_use]
+    pub fn has_provided_index(&self, index: u32) -> bool {
+        self.persistent.nv.provided_size(Handle(index)).is_some()
+    }
+
+    /// Undefines the index `index`, if [`Tpm::provide_index`] has defined it.
+    pub fn remove_provided_index(&mut self, index: u32) {
+        if self.ram.fault.is_none() && self.has_provided_index(index) {
+            self.persistent.change().nv.undefine(Handle(index));
+        }
+    }
+
     /// Whether the index `index` is there, and as [`Tpm::platform_index`] defines one.
     #[must_use]
     pub fn has_platform_index(&self, index: u32) -> bool {
         let expected = platform_attributes().with(A::WRITTEN).with(A::WRITELOCKED);
-        self.persistent
-            .nv
-            .get(Handle(index))
-            .is_some_and(|index| index.public.attributes == expected && index.public.auth_policy == Digest::default())
+        let is_so = |public: &NvPublic| public.attributes == expected && public.auth_policy == Digest::default();
+        !self.has_provided_index(index) && self.persistent.nv.get(Handle(index)).is_some_and(|i| is_so(&i.public))
     }
 
     /// What is in the ordinary index `index`, whoever has defined it and whatever it takes to read it; `None` if there
@@ -138,7 +166,8 @@ impl Tpm {
     #[must_use]
     pub fn index_contents(&self, index: u32) -> Option<&[u8]> {
         let attributes = self.persistent.nv.get(Handle(index))?.public.attributes;
-        let is_written = attributes.nv_type() == Some(NvType::Ordinary) && attributes.has(A::WRITTEN);
+        let is_here = !self.has_provided_index(index);
+        let is_written = is_here && attributes.nv_type() == Some(NvType::Ordinary) && attributes.has(A::WRITTEN);
         is_written.then(|| self.persistent.nv.data(Handle(index)))
     }
 
@@ -148,6 +177,10 @@ impl Tpm {
             self.persistent.change().nv.undefine(Handle(index));
         }
     }
+}
+
+fn platform_public(index: u32, attributes: A, data_size: u16) -> NvPublic {
+    NvPublic { index: Handle(index), name_alg: HashAlg::Sha256, attributes, auth_policy: Digest::default(), data_size }
 }
 
 /// TPMA_NV of the firmware's indices, as they are defined.

@@ -1,6 +1,7 @@
 //! What a platform does with a TPM: makes it, or takes it from a state, and has it execute commands.
 
-use crate::data::platform::{Hooks, Locality};
+use super::Circumstances;
+use crate::data::platform::{Hooks, Locality, Nothing, Provided};
 use crate::data::tpm::{Failure, Tpm};
 use crate::operation::state::StateError;
 #[cfg(doc)]
@@ -55,6 +56,20 @@ impl Tpm {
         response: &mut [u8],
         canceled: &AtomicBool,
     ) -> usize {
-        super::execute(self, hooks, locality, request, response, canceled)
+        let circumstances = Circumstances { locality, canceled, provided: &Nothing };
+        super::execute(self, hooks, circumstances, request, response)
+    }
+
+    /// The same as [`Tpm::execute`], for a platform that provides NV Indices: `provided` has their contents.
+    pub fn execute_with(
+        &mut self,
+        hooks: &mut Hooks<'_>,
+        provided: &dyn Provided,
+        locality: Locality,
+        request: &[u8],
+        response: &mut [u8],
+    ) -> usize {
+        let circumstances = Circumstances { locality, canceled: &AtomicBool::new(false), provided };
+        super::execute(self, hooks, circumstances, request, response)
     }
 }

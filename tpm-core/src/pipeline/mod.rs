@@ -17,7 +17,7 @@ use crate::command;
 use crate::command::area::MAX_HANDLES;
 use crate::command::call::{Call, SessionUses};
 use crate::command::interface::{CommandInfo, Reply};
-use crate::data::platform::{Hooks, Locality};
+use crate::data::platform::{Hooks, Locality, Provided};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::profile::MAX_COMMAND_SIZE;
@@ -25,19 +25,29 @@ use crate::rc::Rc;
 use crate::wire::{Reader, Writer};
 use header::Header;
 
+/// What a command comes with, from the platform.
+#[derive(Clone, Copy)]
+pub(crate) struct Circumstances<'a> {
+    /// from where it comes
+    pub(crate) locality: Locality,
+    /// the platform no longer wants it
+    pub(crate) canceled: &'a AtomicBool,
+    /// contents of the indices that the platform provides
+    pub(crate) provided: &'a dyn Provided,
+}
+
 /// Executes a command; always writes a well-formed response and returns its length.
 pub(crate) fn execute(
     tpm: &mut Tpm,
     hooks: &mut Hooks<'_>,
-    locality: Locality,
+    circumstances: Circumstances<'_>,
     request: &[u8],
     response: &mut [u8],
-    canceled: &AtomicBool,
 ) -> usize {
     tpm.ram.hash_sequence = None;
     tpm.advance_time(hooks);
     let ready = tpm.reseed_if_due(hooks).map_err(Rc::from);
-    let outcome = ready.and_then(|()| process(tpm, locality, request, response, canceled));
+    let outcome = ready.and_then(|()| process(tpm, circumstances, request, response));
     outcome.unwrap_or_else(|rc| respond::error(told(tpm, rc), response))
 }
 
@@ -48,13 +58,8 @@ fn told(tpm: &mut Tpm, rc: Rc) -> Rc {
     tpm.ram.fault.map_or(rc, Rc::from)
 }
 
-fn process(
-    tpm: &mut Tpm,
-    locality: Locality,
-    request: &[u8],
-    response: &mut [u8],
-    canceled: &AtomicBool,
-) -> Result<usize, Rc> {
+fn process(tpm: &mut Tpm, circumstances: Circumstances<'_>, request: &[u8], response: &mut [u8]) -> Result<usize, Rc> {
+    let Circumstances { locality, canceled, provided } = circumstances;
     let header = Header::parse(request, tpm.ram.buffer_size)?;
     let info = command::find(header.code).ok_or(Rc::COMMAND_CODE)?;
     tpm.admit(info, header.sessions)?;
@@ -72,6 +77,7 @@ fn process(
         handles,
         sessions: SessionUses::new(),
         canceled,
+        provided,
         room: 0,
     };
     sessions::parse(tpm, info, &header, &mut body, &mut call)?;

@@ -30,6 +30,7 @@ mod object;
 mod pcr;
 mod policy;
 mod policy_use;
+mod provided;
 mod public_area;
 mod refusals;
 mod selftest;

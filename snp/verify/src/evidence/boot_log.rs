@@ -571,6 +571,7 @@ pub(crate) mod tests {
             mixed_blocks: 0,
             interrupts: quoin_image::guest::Interrupts::default(),
             personality: quoin_image::guest::Personality::default(),
+            settings: quoin_image::settings::Settings::default(),
             regions,
         };
         (Guest::launch_params(Some(&guest)).unwrap(), guest.pages())

@@ -41,7 +41,8 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     ensure!(!case.evidence.ek_certificate.is_empty(), "the evidence has no certificate of the EK");
     let leaf = leaf(case)?;
     if case.evidence.kind == Kind::Certificate {
-        return Ok(of_firmware(case, &leaf)?.1);
+        let (_, seen) = of_firmware(case, &leaf)?;
+        return under_a_root(case, leaf, seen);
     }
     let ek = tpm::ek(case)?;
     let key = &leaf.tbs_certificate.subject_public_key_info;
@@ -51,7 +52,7 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     if !case.evidence.statement.is_empty() {
         let (purpose, seen) = of_firmware(case, &leaf)?;
         ensure!(purpose == Purpose::Endorsement, "the certificate is not of an EK");
-        return Ok(seen);
+        return under_a_root(case, leaf, seen);
     }
     let (names, is_rooted) = issuers(case, leaf)?;
     let names = names.join(", which is issued by ");
@@ -60,6 +61,18 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     }
     ensure!(case.expectations.rules.ek_roots.is_empty(), "issued by {names}, which is none of the verifier's roots");
     Ok(format!("issued by {names}; nobody says that this is right"))
+}
+
+/// What the firmware has issued, whose report is right, is also under a root that the verifier has brought, if one was:
+/// an operator's, by whose authority the firmware issues.
+fn under_a_root(case: &Case<'_>, leaf: Certificate, seen: String) -> Result<String> {
+    if case.expectations.rules.ek_roots.is_empty() {
+        return Ok(seen);
+    }
+    let (names, is_rooted) = issuers(case, leaf)?;
+    let names = names.join(", which is issued by ");
+    ensure!(is_rooted, "issued by {names}, which is none of the verifier's roots");
+    Ok(format!("{seen}, and by {names}, a root of the verifier's"))
 }
 
 fn leaf(case: &Case<'_>) -> Result<Certificate> {

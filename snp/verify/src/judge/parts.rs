@@ -68,5 +68,9 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
 /// No part of the evidence, and nothing that the verifier brings, is about `step`.
 pub(super) fn unasked(case: &Case<'_>, step: Step) -> bool {
     let nobody = case.evidence.ek_certificate.is_empty() && case.expectations.rules.ek_roots.is_empty();
-    step == Step::EkCertificate && case.evidence.kind != Kind::Tpm && nobody
+    match step {
+        Step::EkCertificate => case.evidence.kind != Kind::Tpm && nobody,
+        Step::Remembered => case.expectations.remembered.is_none(),
+        _ => false,
+    }
 }

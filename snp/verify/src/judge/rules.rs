@@ -8,7 +8,7 @@ use crate::evidence::report::SigningKey;
 use crate::evidence::wire::{Key, PCR_COUNT, Public};
 use crate::policy::{
     Algorithm, Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, Part,
-    PlatformInfo, Policy, ReportRules, Revocation,
+    PlatformInfo, Policy, ReportRules, Revocation, StateRules,
 };
 use anyhow::{Context, Result, bail, ensure};
 
@@ -34,12 +34,13 @@ pub(super) fn asks(policy: &Policy, step: Step) -> bool {
         Step::Pcrs => !policy.pcrs.is_empty(),
         Step::Events => !policy.events.is_empty(),
         Step::Parts => !policy.require.is_empty(),
+        Step::State => policy.state != StateRules::default(),
         _ => true,
     }
 }
 
 /// One of the values that a rule names.
-fn one_of<const N: usize>(rule: &str, allowed: &[Hex<N>], found: [u8; N]) -> Result<()> {
+pub(super) fn one_of<const N: usize>(rule: &str, allowed: &[Hex<N>], found: [u8; N]) -> Result<()> {
     let listed = allowed.is_empty() || allowed.contains(&Hex(found));
     ensure!(listed, "{rule}: {} is not among the {} that may be", hex(&found), allowed.len());
     Ok(())

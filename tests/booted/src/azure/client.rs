@@ -19,22 +19,24 @@ const FILES: [(&str, &str); 3] = [
     ("src/main.rs", include_str!("program.rs")),
     ("tcti.c", include_str!("tcti.c")),
 ];
+/// Where it lies in the folder that it is built in.
+pub const PROGRAM: &str = "target/debug/azure-client";
 /// What the program says when it has done so, in order.
-const DONE: [&str; 5] =
-    ["get_report", "get_report_with_report_data", "get_ak_pub", "get_quote, extend_pcr", "refusals"];
+const DONE: [&str; 6] =
+    ["is_snp_cvm", "get_report", "get_report_with_report_data", "get_ak_pub", "get_quote, extend_pcr", "refusals"];
 
 /// Boots an image of the personality, and runs the program.
 pub fn run(serve: Serve) -> Result<Totals> {
     let built_at = build()?;
     let folder = Folder::new()?;
     let Identity { ark, ask, vcek, .. } = Identity::development();
-    fs::write(folder.path().join("vcek.pem"), pem(&folder, &vcek)?)?;
-    fs::write(folder.path().join("chain.pem"), [pem(&folder, &ask)?, pem(&folder, &ark)?].concat())?;
+    fs::write(folder.path().join("vcek.pem"), pem(&vcek)?)?;
+    fs::write(folder.path().join("chain.pem"), [pem(&ask)?, pem(&ark)?].concat())?;
     let built = boot::build_azure()?;
     let mut qemu = boot::start(&built, "")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     serve(qemu.relay()?, &mut |tcti| {
-        let mut program = Command::new(built_at.join("target/debug/azure-client"));
+        let mut program = Command::new(built_at.join(PROGRAM));
         program.arg(folder.path()).env("TPM2TOOLS_TCTI", tcti).env("LD_LIBRARY_PATH", &built_at);
         let output = program.output().context("cannot start the program")?;
         let mut totals = Totals::default();
@@ -47,7 +49,8 @@ pub fn run(serve: Serve) -> Result<Totals> {
 }
 
 /// A certificate as the metadata service would give it.
-fn pem(folder: &Folder, der: &[u8]) -> Result<Vec<u8>> {
+pub fn pem(der: &[u8]) -> Result<Vec<u8>> {
+    let folder = Folder::new()?;
     let file = folder.path().join("certificate.der");
     fs::write(&file, der)?;
     let output = Command::new("openssl").args(["x509", "-inform", "der", "-in"]).arg(&file).output()?;
@@ -66,8 +69,11 @@ fn ended(output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program and the library; the folder of both.
-fn build() -> Result<PathBuf> {
+/// The version of the crate.
+pub const VERSION: &str = "0.8.2";
+
+/// Builds the program and the library; the folder of the library.
+pub fn build() -> Result<PathBuf> {
     ensure_packages(&["gcc", "libssl-dev", "libtss2-dev", "openssl", "pkg-config"])?;
     let folder = workspace::target_dir()?.join("suites/az-snp-vtpm");
     fs::create_dir_all(folder.join("src"))?;

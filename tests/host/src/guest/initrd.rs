@@ -126,6 +126,15 @@ pub fn of_files(given: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     archive(&files)
 }
 
+/// A program that was built here, to lie at `path`, and all libraries that it is linked to, which are the system's, as
+/// files for [`of_files`].
+pub fn program(system: &Debian, path: &str, built: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let bytes = fs::read(built)?;
+    let libraries = libraries(&[system.packages()], needed(&bytes, built)?)?;
+    let at = |(name, bytes)| (format!("usr/lib/x86_64-linux-gnu/{name}"), bytes);
+    Ok([(path.to_owned(), bytes)].into_iter().chain(libraries.into_iter().map(at)).collect())
+}
+
 /// Adds a file, and the folders that it lies in.
 fn add(files: &mut Files, path: &str, file: File) {
     for (end, _) in path.match_indices('/') {

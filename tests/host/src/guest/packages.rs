@@ -51,6 +51,18 @@ impl Packages {
         })
     }
 
+    /// The version of a package that was unpacked, without its epoch and Debian's revision.
+    pub fn version(&self, package: &str) -> Result<String> {
+        let folder = self.files.with_file_name("packages");
+        let start = format!("{package}_");
+        let version = fs::read_dir(&folder)?.find_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let version = name.strip_prefix(&start)?.split('_').next()?.rsplit("%3a").next()?.to_owned();
+            Some(version.rsplit_once('-').map_or(version.clone(), |(upstream, _)| upstream.to_owned()))
+        });
+        version.with_context(|| format!("{package} is not in {}", folder.display()))
+    }
+
     /// A file, by its path in an installed system.
     pub fn file(&self, path: &str) -> PathBuf {
         self.files.join(path)

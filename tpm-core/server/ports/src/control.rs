@@ -70,7 +70,7 @@ pub(super) fn answer(
     let outcome = match number {
         cmd::GET_CAPABILITY => return Ok(capabilities(machine).to_vec()),
         cmd::INIT => init(word(channel)?, machine),
-        // swtpm ends here, if it was told to; a power switch that ends the server would end its state, too.
+        // Nothing more: a power switch that ends a server without a folder would end its state, too ([`shuts_down`]).
         cmd::SHUTDOWN | cmd::STOP => {
             machine.shut_down();
             if machine.power_off() { result::SUCCESS } else { result::FAIL }
@@ -114,6 +114,11 @@ pub(super) fn answer(
         other => bail!("no message of swtpm's control channel: {other:#010x}"),
     };
     Ok(outcome.to_be_bytes().to_vec())
+}
+
+/// Whether swtpm ends after its answer to a message. A server here does if it was told to.
+pub(super) const fn shuts_down(number: u32) -> bool {
+    number == cmd::SHUTDOWN
 }
 
 /// Whether a message ends in an octet: QEMU fills its structure up to four, tpm2-tss does not.

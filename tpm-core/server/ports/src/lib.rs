@@ -45,10 +45,11 @@ pub use dialect::Dialect;
 pub use many::{Limits, Load, Many};
 pub use options::{Options, Startup};
 pub use ports::{Ports, Reserved};
-pub use settings::{Record, Settings, Stop};
+pub use settings::{Ends, Record, Settings, Stop};
 
 use anyhow::Result;
 use command::Framing;
+use core::cell::Cell;
 use core::time::Duration;
 use guests::Guests;
 use machine::Machine;
@@ -70,8 +71,8 @@ pub fn serve(ports: Ports, backend: Box<dyn Backend>, stop: &Stop) -> Result<()>
 
 /// Serves `backend` as `settings` say until `stop` is set, or its watch fails.
 pub fn serve_with(ports: Ports, backend: Box<dyn Backend>, settings: Settings, stop: &Stop) -> Result<()> {
-    let Settings { trace, dialect, mut watch } = settings;
-    let machine = Arc::new(Machine::new(backend, trace, dialect, stop.clone()));
+    let Settings { trace, dialect, mut watch, ends } = settings;
+    let machine = Arc::new(Machine::new(backend, trace, dialect, stop.clone()).ending(ends));
     let guests = Guests::new();
     let mut serve_on = || -> Result<()> {
         while !stop.is_set() {
@@ -110,11 +111,19 @@ fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests
             Door::Unix => command::serve(&guest, Framing::Plain, client, &machine),
             Door::Data => command::serve(&guest, Framing::Data, client, &machine),
             Door::Platform => {
+                let has_channel = Cell::new(false);
                 let adopt = |descriptor| match wire::socket_from(descriptor) {
-                    Ok(socket) => connected(socket, Door::Data, &machine, &guests),
+                    Ok(socket) => {
+                        has_channel.set(true);
+                        connected(socket, Door::Data, &machine, &guests);
+                    }
                     Err(error) => log::warn!("a client's data channel is refused: {error:#}"),
                 };
-                platform::serve(Channel::new(&guest), &machine, &adopt)
+                let outcome = platform::serve(Channel::new(&guest), &machine, &adopt);
+                if has_channel.get() {
+                    machine.gone();
+                }
+                outcome
             }
         };
         machine.leave(client);

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, BufferSizes, StateBlob};
 use crate::dialect::Dialect;
-use crate::settings::{Record, Stop};
+use crate::settings::{Ends, Record, Stop};
 use crate::turns::{Client, Turn, Turns};
 use anyhow::Result;
 use core::ops::{Deref, DerefMut};
@@ -21,6 +21,7 @@ pub(crate) struct Machine {
     /// Who resets, measures and migrates.
     platform: Client,
     stop: Stop,
+    ends: Ends,
 }
 
 struct Inner {
@@ -94,7 +95,13 @@ impl Machine {
             tpm: Mutex::new(Inner { backend, trace, longest: [(0, 0); 2], pending_state: Vec::new() }),
             state: Mutex::new(state),
             stop,
+            ends: Ends::default(),
         }
+    }
+
+    /// The same; what else ends the server.
+    pub(crate) fn ending(self, ends: Ends) -> Self {
+        Self { ends, ..self }
     }
 
     /// What stands behind, which nobody shares any more.
@@ -118,6 +125,20 @@ impl Machine {
 
     pub(super) fn stop(&self) {
         self.stop.set();
+    }
+
+    /// CMD_SHUTDOWN was answered.
+    pub(super) fn is_shut_down(&self) {
+        if self.ends.at_shutdown {
+            self.stop();
+        }
+    }
+
+    /// The virtual machine's connection has ended.
+    pub(super) fn gone(&self) {
+        if self.ends.with_machine {
+            self.stop();
+        }
     }
 
     #[cfg(test)]

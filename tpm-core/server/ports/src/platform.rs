@@ -50,7 +50,11 @@ pub(super) fn serve(mut channel: impl Listen, machine: &Machine, adopt: &dyn Fn(
             Dialect::Simulator => simulator(number, &mut channel, machine)?,
         };
         let Answer::Bytes(bytes) = answer else { return Ok(()) };
-        channel.write_all(&bytes)?;
+        let written = channel.write_all(&bytes);
+        if dialect == Dialect::Swtpm && control::shuts_down(number) {
+            machine.is_shut_down();
+        }
+        written?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where clients connect: two local TCP ports, and two Unix sockets.
+//! Where clients connect: two local TCP ports, and two Unix sockets; or one, for QEMU.
 //!
 //! Ports are reserved before long work, so that one that is taken is said at once; clients can connect when the TPM can
 //! serve them.
@@ -11,10 +11,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -47,28 +48,34 @@ pub struct Reserved {
 /// Where the server listens.
 #[derive(Debug)]
 pub struct Ports {
-    command: TcpListener,
-    platform: TcpListener,
+    /// For commands, and the platform's.
+    tcp: Option<[TcpListener; 2]>,
     unix: Option<UnixPorts>,
 }
 
-/// Two Unix sockets, whose files go with them.
+/// Unix sockets, whose files go with them.
 #[derive(Debug)]
 pub(crate) struct UnixPorts {
-    command: UnixListener,
+    /// None where commands come over the channel alone that QEMU hands over.
+    command: Option<UnixListener>,
     control: UnixListener,
-    paths: [PathBuf; 2],
+    paths: Vec<PathBuf>,
 }
 
 impl UnixPorts {
+    fn named(&self) -> impl Iterator<Item = (&UnixListener, Door)> {
+        let command = self.command.iter().map(|listener| (listener, Door::Unix));
+        command.chain([(&self.control, Door::Platform)])
+    }
+
     /// What is waited for.
-    pub(crate) const fn doors(&self) -> [&UnixListener; 2] {
-        [&self.command, &self.control]
+    pub(crate) fn doors(&self) -> impl Iterator<Item = &UnixListener> {
+        self.named().map(|(listener, _)| listener)
     }
 
     /// The next client, if one waits.
     pub(crate) fn accept(&self) -> Result<Option<(Socket, Door)>> {
-        for (listener, door) in [(&self.command, Door::Unix), (&self.control, Door::Platform)] {
+        for (listener, door) in self.named() {
             if let Some((stream, _)) = connection(listener.accept())? {
                 stream.set_nonblocking(false)?;
                 return Ok(Some((Socket::Unix(stream), door)));
@@ -117,20 +124,36 @@ impl Ports {
         Ok(Reserved { tcp, unix: unix.map(Path::to_path_buf) })
     }
 
+    /// swtpm's control channel alone, at a Unix socket with these permissions: all that QEMU needs.
+    pub fn control(path: &Path, mode: u32) -> Result<Self> {
+        let control = listen_at(path)?;
+        let paths = vec![path.to_path_buf()];
+        let unix = UnixPorts { command: None, control, paths };
+        fs::set_permissions(path, Permissions::from_mode(mode))
+            .with_context(|| format!("cannot set the permissions of {}", path.display()))?;
+        Ok(Self { tcp: None, unix: Some(unix) })
+    }
+
     /// What tpm2-tss calls this TPM: the value of TPM2TOOLS_TCTI.
     pub fn tcti(&self) -> Result<String> {
-        Ok(format!("swtpm:host=127.0.0.1,port={}", self.command.local_addr()?.port()))
+        let [command, _] = self.tcp.as_ref().context("there are no TCP ports")?;
+        Ok(format!("swtpm:host=127.0.0.1,port={}", command.local_addr()?.port()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn ports(&self) -> [u16; 2] {
+        self.tcp.as_ref().unwrap().each_ref().map(|listener| listener.local_addr().unwrap().port())
     }
 
     #[cfg(test)]
     pub(super) fn port(&self) -> u16 {
-        self.command.local_addr().unwrap().port()
+        self.ports()[0]
     }
 
     /// Whether a client has connected within the interval.
     pub(super) fn wait(&self, interval: Duration) -> Result<bool> {
         let interval = Timespec::try_from(interval)?;
-        let mut doors = vec![PollFd::new(&self.command, PollFlags::IN), PollFd::new(&self.platform, PollFlags::IN)];
+        let mut doors: Vec<_> = self.tcp.iter().flatten().map(|door| PollFd::new(door, PollFlags::IN)).collect();
         if let Some(unix) = &self.unix {
             doors.extend(unix.doors().map(|door| PollFd::new(door, PollFlags::IN)));
         }
@@ -143,7 +166,7 @@ impl Ports {
 
     /// The next client, if one waits; the command ports' first.
     pub(super) fn accept(&self) -> Result<Option<(Socket, Door)>> {
-        for (listener, door) in [(&self.command, Door::Command), (&self.platform, Door::Platform)] {
+        for (listener, door) in self.tcp.iter().flatten().zip([Door::Command, Door::Platform]) {
             if let Some((stream, _)) = connection(listener.accept())? {
                 stream.set_nonblocking(false)?;
                 // Small messages go back and forth: waiting to fill a packet costs 40 ms each.
@@ -158,12 +181,12 @@ impl Ports {
 impl Reserved {
     /// Lets clients connect.
     pub fn listen(self) -> Result<Ports> {
-        let [command, platform] = match self.tcp {
+        let tcp = match self.tcp {
             Some([command, platform]) => [listening(command)?, listening(platform)?],
             None => anywhere()?,
         };
         let unix = self.unix.as_deref().map(listen_unix).transpose()?;
-        Ok(Ports { command, platform, unix })
+        Ok(Ports { tcp: Some(tcp), unix })
     }
 }
 
@@ -179,13 +202,15 @@ fn anywhere() -> Result<[TcpListener; 2]> {
 /// Listens at a Unix socket, and at that of its control channel.
 pub(crate) fn listen_unix(path: &Path) -> Result<UnixPorts> {
     let control = PathBuf::from(format!("{}.ctrl", path.display()));
-    let paths = [path.to_path_buf(), control];
-    let listen = |path: &Path| -> Result<UnixListener> {
-        let listener = bind_unix(path).with_context(|| format!("cannot listen at {}", path.display()))?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    Ok(UnixPorts { command: listen(&paths[0])?, control: listen(&paths[1])?, paths })
+    let command = listen_at(path)?;
+    let paths = vec![path.to_path_buf(), control];
+    Ok(UnixPorts { command: Some(command), control: listen_at(&paths[1])?, paths })
+}
+
+fn listen_at(path: &Path) -> Result<UnixListener> {
+    let listener = bind_unix(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// A Unix socket; one whose server has ended is replaced.
@@ -231,7 +256,7 @@ mod tests {
     fn port_0_is_any_two_that_are_free() {
         let ports = [0, 0].map(|port| Ports::reserve(port, None).unwrap().listen().unwrap());
         for ports in &ports {
-            assert_eq!(ports.port() + 1, ports.platform.local_addr().unwrap().port());
+            assert_eq!(ports.port() + 1, ports.ports()[1]);
             assert!(ports.tcti().unwrap().ends_with(&format!("port={}", ports.port())));
         }
         assert!(Ports::reserve(u16::MAX, None).is_err());

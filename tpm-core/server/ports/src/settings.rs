@@ -37,6 +37,15 @@ pub trait Record: Send + fmt::Debug {
     fn record(&mut self, locality: u8, command: &[u8], response: &[u8]) -> Result<()>;
 }
 
+/// What ends a server that has one virtual machine's TPM, besides [`Stop`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// swtpm's CMD_SHUTDOWN, which otherwise switches the TPM off and no more.
+    pub at_shutdown: bool,
+    /// The end of a connection that has handed over a data channel: of a virtual machine that is gone.
+    pub with_machine: bool,
+}
+
 /// How to serve.
 #[derive(Default)]
 pub struct Settings {
@@ -46,6 +55,8 @@ pub struct Settings {
     pub dialect: Option<Dialect>,
     /// Looked at often: why the server has to end, if it has.
     pub watch: Option<Box<dyn FnMut() -> Result<()>>>,
+    /// What else ends the server.
+    pub ends: Ends,
 }
 
 impl fmt::Debug for Settings {

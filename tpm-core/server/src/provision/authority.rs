@@ -1,16 +1,20 @@
 //! Who signs certificates: an operator's CA, or one for development.
 
+use super::token::{OnToken, TokenKey};
+use super::uri::Uri;
 use anyhow::{Context, Result, bail, ensure};
+use core::str::FromStr;
 use der::asn1::OctetString;
 use der::{DecodePem, Encode, EncodePem};
 use p384::elliptic_curve::Generate;
 use rsa::pkcs1v15;
-use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
+use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, LineEnding};
+use rsa::signature::Keypair;
 use sha2::Sha256;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use x509_cert::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
@@ -28,11 +32,31 @@ const CERTIFICATE: &str = "ca.pem";
 /// What everybody sees who looks at a certificate.
 const DEVELOPMENT: &str = "CN=Quoin development CA: its certificates prove nothing,O=development only";
 
-/// A CA's private key.
+/// A CA's private key, or the way to it.
 enum Signer {
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     Rsa(Box<pkcs1v15::SigningKey<Sha256>>),
+    TokenP256(OnToken<p256::ecdsa::VerifyingKey>),
+    TokenP384(OnToken<p384::ecdsa::VerifyingKey>),
+    TokenRsa(OnToken<pkcs1v15::VerifyingKey<Sha256>>),
+}
+
+/// Where an operator's private key is.
+#[derive(Debug, Clone)]
+pub(crate) enum KeyPlace {
+    /// PKCS #8 in PEM.
+    File(PathBuf),
+    /// A token.
+    Token(Uri),
+}
+
+impl FromStr for KeyPlace {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if Uri::is_one(text) { Uri::parse(text).map(Self::Token) } else { Ok(Self::File(text.into())) }
+    }
 }
 
 /// A CA.
@@ -74,14 +98,20 @@ impl BuilderProfile for Issued {
 }
 
 impl Authority {
-    /// An operator's: a private key in PKCS #8 and a certificate, both in PEM.
-    pub(crate) fn open(key: &Path, certificate: &Path) -> Result<Self> {
-        let pem = read(key)?;
-        let signer = Signer::parse(&pem).with_context(|| format!("{} is no key of a CA", key.display()))?;
-        let pem = read(certificate)?;
+    /// An operator's: a private key, and a certificate in PEM.
+    pub(crate) fn open(key: &KeyPlace, certificate: &Path) -> Result<Self> {
         let context = || format!("{} is no certificate of a CA", certificate.display());
-        let certificate = Certificate::from_pem(first(&pem)).map_err(anyhow::Error::msg).with_context(context)?;
-        Self::of(signer, certificate).with_context(context)
+        let parsed = Certificate::from_pem(first(&read(certificate)?)).map_err(anyhow::Error::msg);
+        let parsed = parsed.with_context(context)?;
+        // Before a token is asked for anything.
+        signs_certificates(parsed.tbs_certificate()).with_context(context)?;
+        let signer = match key {
+            KeyPlace::Token(uri) => Signer::in_token(uri, &parsed).context("no key of a CA is in a token")?,
+            KeyPlace::File(file) => {
+                Signer::parse(&read(file)?).with_context(|| format!("{} is no key of a CA", file.display()))?
+            }
+        };
+        Self::of(signer, parsed).with_context(context)
     }
 
     /// The one in a folder, which is made if it is not there.
@@ -98,7 +128,7 @@ impl Authority {
                 let (signer, made) = new_development().context("cannot make a development CA")?;
                 let pem = match &signer {
                     Signer::P384(key) => key.to_pkcs8_pem(LineEnding::LF)?,
-                    Signer::P256(_) | Signer::Rsa(_) => bail!("a development CA has another key"),
+                    _ => bail!("a development CA has another key"),
                 };
                 create(&key, 0o600, pem.as_bytes())?;
                 create(&certificate, 0o644, made.to_pem(LineEnding::LF).map_err(anyhow::Error::msg)?.as_bytes())?;
@@ -111,20 +141,12 @@ impl Authority {
         }
         let mode = fs::metadata(&key)?.permissions().mode();
         ensure!(mode & 0o077 == 0, "others may read or write {}", key.display());
-        Self::open(&key, &certificate)
+        Self::open(&KeyPlace::File(key), &certificate)
     }
 
     fn of(key: Signer, certificate: Certificate) -> Result<Self> {
         let tbs = certificate.tbs_certificate();
         ensure!(*tbs.subject_public_key_info() == key.public()?, "the private key is another's");
-        let constraints: Option<(bool, BasicConstraints)> = tbs.get_extension()?;
-        ensure!(constraints.is_some_and(|(_, constraints)| constraints.ca), "it says that it is none (CA:FALSE)");
-        let usage: Option<(bool, KeyUsage)> = tbs.get_extension()?;
-        ensure!(usage.is_none_or(|(_, usage)| usage.key_cert_sign()), "its key may not sign certificates (keyUsage)");
-        let now = SystemTime::now();
-        let Validity { not_before, not_after, .. } = tbs.validity();
-        ensure!(not_before.to_system_time() <= now, "it is not valid yet");
-        ensure!(now < not_after.to_system_time(), "it has expired");
         let own: Option<(bool, SubjectKeyIdentifier)> = tbs.get_extension()?;
         let key_identifier = match own {
             Some((_, identifier)) => identifier.0,
@@ -156,13 +178,45 @@ impl Authority {
         Ok(self.key.sign(issued, serial, validity, key)?.to_der()?)
     }
 
+    /// Its own certificate.
+    pub(super) fn own(&self) -> Result<Vec<u8>> {
+        Ok(self.certificate.to_der()?)
+    }
+
     /// Whether it has issued a certificate, as far as names tell.
     pub(super) fn is_issuer(&self, certificate: &Certificate) -> bool {
         certificate.tbs_certificate().issuer() == self.certificate.tbs_certificate().subject()
     }
 }
 
+/// Refuses a certificate whose key may not sign others now.
+fn signs_certificates(tbs: &TbsCertificate) -> Result<()> {
+    let constraints: Option<(bool, BasicConstraints)> = tbs.get_extension()?;
+    ensure!(constraints.is_some_and(|(_, constraints)| constraints.ca), "it says that it is none (CA:FALSE)");
+    let usage: Option<(bool, KeyUsage)> = tbs.get_extension()?;
+    ensure!(usage.is_none_or(|(_, usage)| usage.key_cert_sign()), "its key may not sign certificates (keyUsage)");
+    let now = SystemTime::now();
+    let Validity { not_before, not_after, .. } = tbs.validity();
+    ensure!(not_before.to_system_time() <= now, "it is not valid yet");
+    ensure!(now < not_after.to_system_time(), "it has expired");
+    Ok(())
+}
+
 impl Signer {
+    /// The key in a token whose certificate this is.
+    fn in_token(uri: &Uri, certificate: &Certificate) -> Result<Self> {
+        let public = certificate.tbs_certificate().subject_public_key_info().to_der()?;
+        let key = TokenKey::open(uri)?;
+        if let Ok(public) = p256::ecdsa::VerifyingKey::from_public_key_der(&public) {
+            return OnToken::of(key, public).map(Self::TokenP256);
+        }
+        if let Ok(public) = p384::ecdsa::VerifyingKey::from_public_key_der(&public) {
+            return OnToken::of(key, public).map(Self::TokenP384);
+        }
+        let public = pkcs1v15::VerifyingKey::from_public_key_der(&public);
+        OnToken::of(key, public.context("neither P-256 nor P-384 nor RSA")?).map(Self::TokenRsa)
+    }
+
     fn parse(pem: &str) -> Result<Self> {
         ensure!(!pem.contains("BEGIN ENCRYPTED PRIVATE KEY"), "it is encrypted, which is not taken");
         ensure!(pem.contains("BEGIN PRIVATE KEY"), "no PKCS #8 in PEM (`openssl pkcs8 -topk8 -nocrypt` makes it)");
@@ -180,7 +234,10 @@ impl Signer {
         Ok(match self {
             Self::P256(key) => SubjectPublicKeyInfo::from_key(key.verifying_key())?,
             Self::P384(key) => SubjectPublicKeyInfo::from_key(key.verifying_key())?,
-            Self::Rsa(key) => SubjectPublicKeyInfo::from_key(&rsa::signature::Keypair::verifying_key(&**key))?,
+            Self::Rsa(key) => SubjectPublicKeyInfo::from_key(&key.verifying_key())?,
+            Self::TokenP256(key) => SubjectPublicKeyInfo::from_key(&key.verifying_key())?,
+            Self::TokenP384(key) => SubjectPublicKeyInfo::from_key(&key.verifying_key())?,
+            Self::TokenRsa(key) => SubjectPublicKeyInfo::from_key(&key.verifying_key())?,
         })
     }
 
@@ -196,6 +253,9 @@ impl Signer {
             Self::P256(key) => unsigned.build::<_, p256::ecdsa::DerSignature>(key),
             Self::P384(key) => unsigned.build::<_, p384::ecdsa::DerSignature>(key),
             Self::Rsa(key) => unsigned.build::<_, pkcs1v15::Signature>(&**key),
+            Self::TokenP256(key) => unsigned.build::<_, p256::ecdsa::DerSignature>(key),
+            Self::TokenP384(key) => unsigned.build::<_, p384::ecdsa::DerSignature>(key),
+            Self::TokenRsa(key) => unsigned.build::<_, pkcs1v15::Signature>(key),
         }
     }
 }
@@ -205,7 +265,7 @@ fn new_development() -> Result<(Signer, Certificate)> {
     let signer = Signer::P384(p384::ecdsa::SigningKey::try_generate()?);
     let subject: Name = DEVELOPMENT.parse()?;
     let key = signer.public()?;
-    let constraints = BasicConstraints { ca: true, path_len_constraint: Some(0) };
+    let constraints = BasicConstraints { ca: true, path_len_constraint: Some(1) };
     let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
     let own = SubjectKeyIdentifier(identifier(&key)?);
     let extensions = extensions(&subject, |list| {

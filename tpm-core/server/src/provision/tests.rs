@@ -2,7 +2,7 @@
 
 use super::authority::Authority;
 use super::keys::{KEYS, Key, Purpose};
-use super::{Wanted, certificate, choose};
+use super::{KeyPlace, Wanted, certificate, choose};
 use crate::engine::Engine;
 use crate::provision::caller::Caller;
 use crate::provision::certificate::Issuer;
@@ -217,9 +217,9 @@ fn a_ca_that_is_none_is_refused_with_the_reason() {
     let at = |name: &str| folder.path().join(name);
     Authority::development(&at("one")).unwrap();
     Authority::development(&at("two")).unwrap();
-    let refused =
-        |key: &str, certificate: &str| format!("{:#}", Authority::open(&at(key), &at(certificate)).err().unwrap());
-    Authority::open(&at("one/ca-key.pem"), &at("one/ca.pem")).unwrap();
+    let open = |key: &str, certificate: &str| Authority::open(&KeyPlace::File(at(key)), &at(certificate));
+    let refused = |key: &str, certificate: &str| format!("{:#}", open(key, certificate).err().unwrap());
+    open("one/ca-key.pem", "one/ca.pem").unwrap();
     fs::write(at("ec.pem"), "-----BEGIN EC PRIVATE KEY-----\n").unwrap();
     fs::write(at("locked.pem"), "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
     for (key, certificate, why) in [

@@ -9,6 +9,7 @@
 //! | `provisioned` | `provision` |
 //! | `serving` | clients of all kinds, signals |
 //! | `setup` | `setup`, as libvirt calls swtpm_setup |
+//! | `socket` | `socket` and `ioctl`, as libvirt calls swtpm and swtpm_ioctl |
 //! | `verified` | the verifier, over the ports |
 //! | `words` | what the program says of itself, and in its messages |
 
@@ -19,5 +20,6 @@ mod many;
 mod provisioned;
 mod serving;
 mod setup;
+mod socket;
 mod verified;
 mod words;

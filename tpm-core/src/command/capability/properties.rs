@@ -68,7 +68,7 @@ fn fixed(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
         pt::CONTEXT_GAP_MAX => u32::try_from(profile::CONTEXT_GAP_MAX).unwrap_or(u32::MAX),
         // TPM_PT_NV_COUNTERS_MAX: only the space limits their number
         pt::NV_COUNTERS_MAX => 0,
-        // TPM_PT_NV_INDEX_MAX, _MEMORY: objects and sessions have memory of their own, CLEAR all
+        // TPM_PT_NV_INDEX_MAX: what can be defined; an index of the platform's may be longer. _MEMORY: objects and sessions have memory of their own, CLEAR all
         pt::NV_INDEX_MAX => number(profile::MAX_NV_INDEX_SIZE),
         pt::MEMORY => 0,
         // TPM_PT_CLOCK_UPDATE, _CONTEXT_HASH, _CONTEXT_SYM, _CONTEXT_SYM_SIZE, _ORDERLY_COUNT
@@ -113,7 +113,7 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         pt::PERMANENT => permanent(tpm),
         pt::STARTUP_CLEAR => startup_clear(tpm).0,
         // TPM_PT_HR_NV_INDEX, _HR_LOADED, _HR_LOADED_AVAIL, _HR_ACTIVE, _HR_ACTIVE_AVAIL
-        pt::HR_NV_INDEX => number(profile::MAX_NV_INDICES.saturating_sub(nv.room())),
+        pt::HR_NV_INDEX => number(count(nv.iter())),
         pt::HR_LOADED => number(loaded),
         pt::HR_LOADED_AVAIL => number(profile::MAX_LOADED_SESSIONS.saturating_sub(loaded)),
         pt::HR_ACTIVE => number(loaded.saturating_add(saved)),

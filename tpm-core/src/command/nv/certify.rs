@@ -31,6 +31,7 @@ impl Command for NvCertify {
     /// - `NV_LOCKED`: the index is read-locked
     /// - `NV_AUTHORIZATION`: this entity may not read it
     /// - `NV_UNINITIALIZED`: it has not been written
+    /// - `NV_UNAVAILABLE`: what the platform provides is not there now
     /// - `NV_RANGE`: the end lies beyond the index
     /// - `VALUE` at `size`: more than one answer can hold
     /// - `SCHEME` at `in_scheme`: a digest is asked for, and there is no hash: TPM_RH_NULL without a scheme, or an
@@ -38,18 +39,18 @@ impl Command for NvCertify {
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// Size and offset zero ask for a digest of the whole index in place of its contents.
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
         let index = h.nv_index.handle();
         tpm.check_nv_read(h.auth_handle.handle(), index)?;
-        let attest = certified(tpm, &signer, index, &p)?;
+        let attest = certified(tpm, call, &signer, index, &p)?;
         let signature = tpm.sign_attest(&signer, p.qualifying_data, &attest)?;
         Answer::of((attest, signature))
     }
 }
 
-fn certified(tpm: &Tpm, signer: &Signer, index: Handle, p: &Params<'_>) -> Result<AttestBuffer, Rc> {
-    let (index_name, data) = (tpm.name_of(index), tpm.persistent.nv.data(index));
+fn certified(tpm: &Tpm, call: &Call, signer: &Signer, index: Handle, p: &Params<'_>) -> Result<AttestBuffer, Rc> {
+    let (index_name, data) = (tpm.name_of(index), call.nv_contents(tpm, index)?);
     let start = usize::from(p.offset);
     let contents = data.get(start..start + usize::from(p.size)).ok_or(Rc::NV_RANGE)?;
     if contents.len() > NV_BUFFER_MAX {

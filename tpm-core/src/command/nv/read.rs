@@ -25,8 +25,9 @@ impl Command for NvRead {
     /// - `NV_UNINITIALIZED`: it has not been written
     /// - `VALUE` at `size`: more than one answer can hold
     /// - `VALUE` at `offset`: beyond the index
+    /// - `NV_UNAVAILABLE`: what the platform provides is not there now
     /// - `NV_RANGE`: the end lies beyond the index
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Self::Reply<'t>, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &'t Call<'_>, h: Handles, p: Params) -> Result<Self::Reply<'t>, Rc> {
         let handle = h.nv_index.handle();
         let public = tpm.check_nv_read(h.auth_handle.handle(), handle)?;
         if usize::from(p.size) > NV_BUFFER_MAX {
@@ -36,6 +37,7 @@ impl Command for NvRead {
             return Err(Fmt1::VALUE.at(Params::offset));
         }
         let start = usize::from(p.offset);
-        tpm.persistent.nv.data(handle).get(start..start + usize::from(p.size)).map(Tpm2b).ok_or(Rc::NV_RANGE)
+        let contents = call.nv_contents(tpm, handle)?;
+        contents.get(start..start + usize::from(p.size)).map(Tpm2b).ok_or(Rc::NV_RANGE)
     }
 }

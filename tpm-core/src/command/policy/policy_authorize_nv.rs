@@ -21,13 +21,14 @@ impl Command for PolicyAuthorizeNv {
 
     /// Unless the session is a trial:
     /// - `NV_LOCKED`, `NV_AUTHORIZATION`, `NV_UNINITIALIZED`: the index cannot be read, or not with this authorization
+    /// - `NV_UNAVAILABLE`: what the platform provides is not there now
     /// - `INSUFFICIENT`, `HASH`: it does not start with a TPMT_HA
     /// - `HASH`: of another algorithm than the session's
     /// - `VALUE`: whose digest is not policyDigest
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
         let (index, handle) = (h.nv_index.handle(), h.session.handle());
         if !tpm.policy_session(handle)?.is_trial() {
-            compare(tpm, h.auth_handle.handle(), index, handle)?;
+            compare(tpm, call, h.auth_handle.handle(), index, handle)?;
         }
         let name = tpm.name_of(index);
         let session = tpm.policy_session(handle)?;
@@ -37,10 +38,10 @@ impl Command for PolicyAuthorizeNv {
     }
 }
 
-fn compare(tpm: &Tpm, auth: Handle, index: Handle, session: Handle) -> Result<(), Rc> {
+fn compare(tpm: &Tpm, call: &Call, auth: Handle, index: Handle, session: Handle) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(session).ok_or(Rc::reference_h(2))?;
     tpm.check_nv_read(auth, index)?;
-    let policy: Ha = Reader::new(tpm.persistent.nv.data(index)).get().map_err(Fmt1::plain)?;
+    let policy: Ha = Reader::new(call.nv_contents(tpm, index)?).get().map_err(Fmt1::plain)?;
     if policy.alg != session.hash {
         return Err(Fmt1::HASH.plain());
     }

@@ -22,14 +22,15 @@ impl Command for PolicyNv {
 
     /// Unless the session is a trial:
     /// - `NV_LOCKED`, `NV_AUTHORIZATION`, `NV_UNINITIALIZED`: the index cannot be read, or not with this authorization
+    /// - `NV_UNAVAILABLE`: what the platform provides is not there now
     /// - `VALUE` at `offset`: beyond the index
     /// - `NV_RANGE`: the index ends before operand A does
     /// - `POLICY`: the comparison does not hold
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let index = h.nv_index.handle();
         let comparison = Comparison { operand_b: p.operand_b, offset: p.offset, operation: p.operation };
         if !tpm.policy_session(h.session.handle())?.is_trial() {
-            compare(tpm, h.auth_handle.handle(), index, &comparison)?;
+            compare(tpm, call, h.auth_handle.handle(), index, &comparison)?;
         }
         let name = tpm.name_of(index);
         let session = tpm.policy_session(h.session.handle())?;
@@ -42,11 +43,11 @@ impl Command for PolicyNv {
     }
 }
 
-fn compare(tpm: &Tpm, auth: Handle, index: Handle, comparison: &Comparison) -> Result<(), Rc> {
+fn compare(tpm: &Tpm, call: &Call, auth: Handle, index: Handle, comparison: &Comparison) -> Result<(), Rc> {
     let public = tpm.check_nv_read(auth, index)?;
     let room = public.data_size.checked_sub(comparison.offset).ok_or(Fmt1::VALUE.at(Params::offset))?;
     if usize::from(room) < comparison.operand_b.len() {
         return Err(Rc::NV_RANGE);
     }
-    if comparison.holds(tpm.persistent.nv.data(index)) { Ok(()) } else { Err(Rc::POLICY) }
+    if comparison.holds(call.nv_contents(tpm, index)?) { Ok(()) } else { Err(Rc::POLICY) }
 }

@@ -1,6 +1,7 @@
 //! NV Indices and where their contents are (Part 1, 34).
 
 mod places;
+mod provided;
 mod stored;
 
 use crate::crypto::hash::Hasher;
@@ -11,6 +12,7 @@ use crate::wire::hashed_name;
 use crate::wire::{Auth, Handle, Marshal, Name, NvAttributes, NvPublic, NvType, Writer};
 use heapless::Vec;
 use places::Places;
+use provided::ProvidedIndices;
 
 /// A defined index.
 pub(crate) struct NvIndex {
@@ -37,6 +39,8 @@ pub(crate) struct NvMemory {
     places: Places,
     data: [u8; profile::NV_MEMORY_SIZE],
     used: usize,
+    /// indices whose contents the platform has: no part of the state
+    provided: ProvidedIndices,
     /// the greatest value that a counter which is no longer there has had
     greatest_count: u64,
 }
@@ -57,6 +61,7 @@ impl NvMemory {
             places: Places::new(0),
             data: [0; profile::NV_MEMORY_SIZE],
             used: 0,
+            provided: ProvidedIndices::new(),
             greatest_count: 0,
         }
     }
@@ -75,16 +80,23 @@ impl NvMemory {
         self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h).map(|_| n))
     }
 
-    /// The index with this handle. A few are looked at one by one, which is quicker than to look for one.
+    /// The index with this handle.
     #[inline]
     pub(crate) fn get(&self, h: Handle) -> Option<&NvIndex> {
+        self.stored(h).or_else(|| self.provided.get(h))
+    }
+
+    /// The index with this handle, if its contents are here. A few are looked at one by one, which is quicker than to
+    /// look for one.
+    #[inline]
+    fn stored(&self, h: Handle) -> Option<&NvIndex> {
         match self.indices.as_slice() {
             few if few.len() <= FEW => few.iter().find(|i| i.public.index == h),
             _ => self.get_of_many(h),
         }
     }
 
-    // Not in line, so that what calls `get` is no longer for it.
+    // Not in line, so that what calls `stored` is no longer for it.
     #[inline(never)]
     fn get_of_many(&self, h: Handle) -> Option<&NvIndex> {
         self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h))
@@ -97,12 +109,17 @@ impl NvMemory {
 
     /// All indices, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &NvIndex> {
-        self.indices.iter()
+        let (mut stored, mut provided) = (self.indices.iter().peekable(), self.provided.iter().peekable());
+        core::iter::from_fn(move || match (stored.peek(), provided.peek()) {
+            (Some(one), Some(other)) if one.public.index < other.public.index => stored.next(),
+            (Some(_), None) => stored.next(),
+            (_, _) => provided.next(),
+        })
     }
 
-    /// Contents of an index; empty if there is none.
+    /// Contents of an index that has them here; empty if there is none.
     pub(crate) fn data(&self, h: Handle) -> &[u8] {
-        self.get(h).map(|i| self.contents(i)).unwrap_or_default()
+        self.stored(h).map(|i| self.contents(i)).unwrap_or_default()
     }
 
     fn contents(&self, index: &NvIndex) -> &[u8] {
@@ -111,14 +128,14 @@ impl NvMemory {
     }
 
     fn data_mut(&mut self, h: Handle) -> &mut [u8] {
-        let Some((offset, size)) = self.get(h).map(|i| (i.offset, usize::from(i.public.data_size))) else {
+        let Some((offset, size)) = self.stored(h).map(|i| (i.offset, usize::from(i.public.data_size))) else {
             return &mut [];
         };
         self.data.get_mut(offset..).and_then(|rest| rest.get_mut(..size)).unwrap_or_default()
     }
 
     fn is_written(&self, h: Handle) -> bool {
-        self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::WRITTEN))
+        self.stored(h).is_some_and(|i| i.public.attributes.has(NvAttributes::WRITTEN))
     }
 
     /// Another authValue for an index.
@@ -175,7 +192,7 @@ impl NvMemory {
 
     /// H(old ‖ data) in an extend index, whose first old value is a Zero Digest.
     pub(crate) fn extend(&mut self, h: Handle, data: &[u8]) {
-        let Some(alg) = self.get(h).map(|i| i.public.name_alg) else { return };
+        let Some(alg) = self.stored(h).map(|i| i.public.name_alg) else { return };
         if !self.is_written(h) {
             self.data_mut(h).fill(0);
         }
@@ -220,8 +237,25 @@ impl NvMemory {
         Ok(())
     }
 
+    /// Defines an index whose contents the platform has, or changes the size of one.
+    ///
+    /// - `NV_DEFINED`: the handle is that of an index whose contents are here
+    /// - `NV_SPACE`: no room for one more
+    pub(crate) fn provide(&mut self, public: NvPublic) -> Result<(), Rc> {
+        if self.stored(public.index).is_some() {
+            return Err(Rc::NV_DEFINED);
+        }
+        self.provided.set(NvIndex { public, auth: Auth::new(), offset: 0 })
+    }
+
+    /// Octets of an index whose contents the platform has.
+    pub(crate) fn provided_size(&self, h: Handle) -> Option<usize> {
+        self.provided.get(h).map(|i| i.public.data_size.into())
+    }
+
     /// Deletes an index; what lies behind its contents moves up. A counter's value is remembered.
     pub(crate) fn undefine(&mut self, h: Handle) {
+        self.provided.remove(h);
         self.greatest_count = self.greatest_count();
         // That it is there nothing shows the compiler.
         let Some(at) = self.place(h).filter(|at| *at < self.indices.len()) else { return };
@@ -298,6 +332,9 @@ impl NvMemory {
         }
         if !self.indices.iter().all(|i| i.public.size_suits()) {
             return Err(Fault::NvType);
+        }
+        if !self.provided.is_ordered() || self.provided.iter().any(|i| self.stored(i.public.index).is_some()) {
+            return Err(Fault::NvOrder);
         }
         Ok(())
     }

@@ -8,14 +8,25 @@ use client::platform::{CountedEntropy, ManualClock};
 use client::session::{self, Auth, Outcome, Transport};
 use client::{codes, command, password};
 use core::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
 use tpm_core::cc;
-use tpm_core::{Hooks, Locality, Tpm};
+use tpm_core::{Hooks, Locality, Provided, Tpm};
 
 pub(crate) mod external;
 pub(crate) mod keys;
 pub(crate) mod nv;
 pub(crate) mod record;
 pub(crate) mod twin;
+
+/// What the platform provides.
+#[derive(Default)]
+pub(crate) struct Contents(pub BTreeMap<u32, Vec<u8>>);
+
+impl Provided for Contents {
+    fn contents(&self, index: u32) -> Option<&[u8]> {
+        self.0.get(&index).map(Vec::as_slice)
+    }
+}
 
 pub(crate) struct Fixture {
     pub tpm: Box<Tpm>,
@@ -26,6 +37,8 @@ pub(crate) struct Fixture {
     pub mirrored: bool,
     /// The platform cancels every command.
     pub canceled: AtomicBool,
+    /// Contents of the indices that the platform provides.
+    pub provided: Contents,
     /// what the clock said to the TPM last
     pub last_ms: u64,
     recording: record::Recording,
@@ -55,6 +68,7 @@ impl Fixture {
             locality: 0,
             mirrored: false,
             canceled: AtomicBool::new(false),
+            provided: Contents::default(),
             last_ms: 0,
             recording: record::Recording::new(),
             lasting: Lasting::new(),
@@ -107,13 +121,12 @@ impl Fixture {
         self.recording.command(self.clock.0, self.locality, request);
         let mut response = vec![0xa5; tpm_core::profile::MAX_RESPONSE_SIZE];
         let locality = Locality::new(self.locality).unwrap();
-        let n = self.tpm.execute_unless(
-            &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock },
-            locality,
-            request,
-            &mut response,
-            &self.canceled,
-        );
+        let hooks = &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let n = if self.provided.0.is_empty() {
+            self.tpm.execute_unless(hooks, locality, request, &mut response, &self.canceled)
+        } else {
+            self.tpm.execute_with(hooks, &self.provided, locality, request, &mut response)
+        };
         assert!(response[n..].iter().all(|b| *b == 0xa5) || n >= 10, "nothing is written beyond the response");
         response.truncate(n);
         assert_eq!(u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize, n, "responseSize");

@@ -13,9 +13,12 @@ use crate::evidence::boot_log::tests::{log, of_ovmf, of_sm3, sha1, written};
 use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::folder::Evidence;
 use crate::evidence::ima::tests::{list, padded, sha1_aggregate};
+use crate::evidence::manifest::tests::KEPT;
+use crate::evidence::manifest::{Kept, flag};
 use crate::evidence::wire::attribute;
 use crate::evidence::{carried, manifest};
 use crate::judge::{Expectations, Step};
+use crate::memory::Memory;
 use crate::policy::{Image, Policy, Rules};
 use crate::testing::{Header, igvm};
 use crate::verdict::Verdict;
@@ -192,6 +195,12 @@ fn old_kernel() -> Twin {
 fn exchange(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     let at = bytes.windows(from.len()).position(|part| part == from).unwrap();
     bytes[at..at + to.len()].copy_from_slice(to);
+}
+
+fn remembering(states: &[Kept]) -> Memory {
+    let mut memory = Memory::default();
+    states.iter().for_each(|said| memory.remember(said));
+    memory
 }
 
 fn with_a_list(expected: &mut Expectations) {
@@ -696,12 +705,88 @@ refusals! {
             evidence.manifest[7] = 3;
             *evidence = Twin::new().over(evidence.manifest.clone());
         });
-    a_manifest_of_version_2: case(Step::EndorsementKey, "a manifest of version 2")
+    a_manifest_of_version_3: case(Step::EndorsementKey, "a manifest of version 3")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            evidence.manifest[3] = 3;
+            *evidence = Twin::new().over(evidence.manifest.clone());
+        });
+    a_manifest_of_version_2_that_ends_with_its_keys: case(Step::EndorsementKey, "a manifest of version 2 without a state")
         .of(Twin::listed)
         .evidence(|evidence| {
             evidence.manifest[3] = 2;
             *evidence = Twin::new().over(evidence.manifest.clone());
         });
+    a_flag_without_a_meaning: case(Step::EndorsementKey, "a state with a flag that has no meaning")
+        .of(Twin::stateful)
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: KEPT.flags | 1 << 4, ..KEPT }));
+    a_quorum_that_was_none: case(Step::EndorsementKey, "a state with a quorum of anchors, and too few")
+        .of(Twin::stateful)
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: KEPT.flags | flag::TOO_FEW_ANCHORS, ..KEPT }));
+    a_migration_from_nowhere: case(Step::EndorsementKey, "a state that has come from nowhere")
+        .of(Twin::stateful)
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: KEPT.flags | flag::MIGRATED, ..KEPT }));
+    another_epoch_than_was_attested: case(Step::ReportData, "another epoch")
+        .of(Twin::stateful)
+        .evidence(|evidence| {
+            let at = evidence.manifest.len() - 140 + 32 + 7;
+            evidence.manifest[at] += 1;
+        });
+    a_state_that_is_not_kept: case(Step::State, "a state that ends with the VM")
+        .of(Twin::stateful)
+        .policy("state.kept = true")
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: 0, ..KEPT }));
+    a_state_of_which_nothing_is_said: case(Step::State, "a manifest of version 1").of(Twin::listed).policy("state.kept = true");
+    a_state_that_is_kept: case(Step::State, "a state that outlives the VM").of(Twin::stateful).policy("state.kept = false");
+    a_state_without_a_quorum: case(Step::State, "no quorum of anchors")
+        .of(Twin::stateful)
+        .policy("state.anchored = true")
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: flag::KEPT, ..KEPT }));
+    a_state_that_started_alone: case(Step::State, "a start with too few anchors")
+        .of(Twin::stateful)
+        .policy("state.too-few-anchors = false")
+        .evidence(|evidence| {
+            *evidence = Twin::new().of_state(&Kept { flags: flag::KEPT | flag::TOO_FEW_ANCHORS, ..KEPT });
+        });
+    a_state_that_has_moved: case(Step::State, "a state that has come by migration")
+        .of(Twin::stateful)
+        .policy("state.migrated = false")
+        .evidence(|evidence| {
+            *evidence = Twin::new().of_state(&Kept { flags: KEPT.flags | flag::MIGRATED, came_from: [3; 32], ..KEPT });
+        });
+    a_state_from_elsewhere: case(Step::State, "a state from a firmware that is not among them")
+        .of(Twin::stateful)
+        .policy(format!("state.came-from = [\"{}\"]", "04".repeat(32)));
+    another_identity: case(Step::State, "an identity that is not among them")
+        .of(Twin::stateful)
+        .policy(format!("state.identities = [\"{}\"]", "1d".repeat(32)))
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { identity: [2; 32], ..KEPT }));
+    an_epoch_below_the_least: case(Step::State, "an epoch below the least")
+        .of(Twin::stateful)
+        .policy("state.least-epoch = 7")
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { epoch: 6, ..KEPT }));
+    a_rollback: case(Step::Remembered, "an epoch below the one that is remembered")
+        .of(Twin::stateful)
+        .brought(|expected| expected.remembered = Some(remembering(&[KEPT])))
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { epoch: 4, ..KEPT }));
+    a_clone_of_one_epoch: case(Step::Remembered, "the epoch that is remembered, of another boot")
+        .of(Twin::stateful)
+        .brought(|expected| expected.remembered = Some(remembering(&[KEPT])))
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { boot_nonce: [0xb1; 32], ..KEPT }));
+    a_clone_that_lives_beside: case(Step::Remembered, "a boot that was seen before another one")
+        .of(Twin::stateful)
+        .brought(|expected| {
+            let before = Kept { epoch: 5, boot_nonce: [0xb1; 32], ..KEPT };
+            expected.remembered = Some(remembering(&[before, KEPT]));
+        })
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { epoch: 9, boot_nonce: [0xb1; 32], ..KEPT }));
+    two_states_of_one_epoch: case(Step::Remembered, "another digest of the epoch that is remembered")
+        .of(Twin::stateful)
+        .brought(|expected| expected.remembered = Some(remembering(&[KEPT])))
+        .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { digest: [0xd2; 32], ..KEPT }));
+    a_memory_for_nothing: case(Step::Remembered, "a manifest of version 1, and a memory")
+        .of(Twin::listed)
+        .brought(|expected| expected.remembered = Some(remembering(&[])));
     a_list_that_no_report_binds: case(Step::ReportData, "another AK in a manifest of version 1")
         .of(Twin::listed)
         .evidence(|evidence| *evidence.manifest.last_mut().unwrap() ^= 1);

@@ -223,6 +223,16 @@ impl Twin {
         self.over(manifest::tests::of(&[self.ek_public.to_bytes(), self.ak_public.to_bytes()]))
     }
 
+    /// The same of a manifest of version 2, with a state.
+    pub(crate) fn stateful(&self) -> Evidence {
+        self.of_state(&manifest::tests::KEPT)
+    }
+
+    /// The same with another state.
+    pub(crate) fn of_state(&self, kept: &manifest::Kept) -> Evidence {
+        self.over(manifest::tests::with(&[self.ek_public.to_bytes(), self.ak_public.to_bytes()], kept))
+    }
+
     /// What Azure's vTPM gives: claims, a quote by the RSA key that they name, and PCRs.
     pub(crate) fn azure(&self) -> Evidence {
         let key = authority::azure_ak();

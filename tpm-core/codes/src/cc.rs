@@ -1,10 +1,10 @@
-//! Numbers and what the specification calls them (Part 2, 6.5.2): for people who read a trace. What the engine
+//! Command codes and what the specification calls them (Part 2, 6.5.2): for people who read a trace. What the engine
 //! has is not told by this.
 
-/// A command by its code.
-pub(super) fn command(code: u32) -> String {
-    let known = COMMANDS.iter().find(|(known, _)| *known == code);
-    known.map_or_else(|| format!("command {code:#010x}"), |(_, name)| (*name).to_owned())
+/// What the command with this `TPM_CC` is called.
+#[must_use]
+pub fn name(code: u32) -> Option<&'static str> {
+    COMMANDS.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
 }
 
 /// `TPM_CC`.
@@ -147,12 +147,12 @@ const COMMANDS: &[(u32, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::name;
 
     #[test]
     fn commands_have_their_names() {
-        assert_eq!(command(0x144), "Startup");
-        assert_eq!(command(0x1aa), "SignSequenceStart");
-        assert_eq!(command(0x2000_0000), "command 0x20000000");
+        assert_eq!(name(0x144), Some("Startup"));
+        assert_eq!(name(0x1aa), Some("SignSequenceStart"));
+        assert_eq!(name(0x2000_0000), None);
     }
 }

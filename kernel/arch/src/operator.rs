@@ -1,0 +1,82 @@
+//! The way to the operator's program: frames of the relay over the third serial port, until the relay has a device of
+//! its own (docs/boot.md, "The operator's authority").
+
+use alloc::vec::Vec;
+
+use kernel::identity::authority::{Channel, Unreachable};
+use relay::{Framed, Relay, Stream, service};
+
+use crate::host::{read_port, write_port};
+
+/// COM3, and its line status register.
+const COM3: u16 = 0x3e8;
+const LINE_STATUS: u16 = COM3 + 5;
+/// A byte has come; the transmitter takes one.
+const DATA_READY: u8 = 1;
+const TRANSMITTER_EMPTY: u8 = 1 << 5;
+/// What is read where no port is.
+const ABSENT: u8 = 0xff;
+/// How often the line status is asked for one byte. The host answers, so it may say "full" for ever; then the byte is
+/// sent all the same.
+const PATIENCE: u32 = 1000;
+
+/// The third serial port.
+pub struct Com3;
+
+impl Com3 {
+    fn status() -> Result<u8, Unreachable> {
+        read_port(LINE_STATUS).filter(|status| *status != ABSENT).ok_or(Unreachable)
+    }
+}
+
+impl Stream for Com3 {
+    type Error = Unreachable;
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Unreachable> {
+        for octet in octets {
+            for _ in 0..PATIENCE {
+                if Com3::status()? & TRANSMITTER_EMPTY != 0 {
+                    break;
+                }
+            }
+            write_port(COM3, *octet).ok_or(Unreachable)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, Unreachable> {
+        let mut count = 0;
+        for place in out {
+            if Com3::status()? & DATA_READY == 0 {
+                break;
+            }
+            *place = read_port(COM3).ok_or(Unreachable)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// The operator's program, at the other end of a relay.
+pub struct Operator<R>(R);
+
+impl Operator<Framed<Com3>> {
+    /// At the third serial port.
+    #[must_use]
+    pub fn at_the_serial_port() -> Self {
+        Operator(Framed::new(Com3))
+    }
+}
+
+impl<R: Relay> Channel for Operator<R> {
+    fn send(&mut self, message: &[u8]) -> Result<(), Unreachable> {
+        self.0.send(service::CERTIFICATES, 0, message).map_err(|_| Unreachable)
+    }
+
+    /// Messages of other services are nobody's here.
+    fn receive(&mut self) -> Result<Option<Vec<u8>>, Unreachable> {
+        let message = self.0.receive().map_err(|_| Unreachable)?;
+        let of_ours = message.filter(|message| (message.service, message.number) == (service::CERTIFICATES, 0));
+        Ok(of_ours.map(|message| message.octets))
+    }
+}
