@@ -1,4 +1,5 @@
-//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or lies.
+//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or
+//! lies.
 //!
 //! The chain is made by OpenSSL, by `quoin-authority`, and by the firmware; OpenSSL and `quoin-verify` judge it.
 
@@ -27,7 +28,8 @@ const AUTHORITY: u8 = 23;
 /// How long the program may take to listen.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// As those of [`tools`], with `root.pem`, the image's launch digest's file `image.igvm` and this program's name in `verify-program`.
+/// As those of [`tools`], with `root.pem`, the image's launch digest's file `image.igvm` and this program's name in
+/// `verify-program`.
 const CASES: &[(&str, &str)] = &[
     (
         "openssl: each certificate leads by the issuer's to the operator's root",
