@@ -155,17 +155,14 @@ pub const GO_SERVER: &[Step] = &[
 
 /// go-attestation, with the firmware's certificates and a log.
 pub const GO_FIRMWARE: &[Step] = &[
-    script(
-        "the issuer's certificate, by tpm2_nvread",
-        "tpm2_nvread -C o 0x01c00100 -o issuer.der",
-    ),
+    script("the issuer's certificate, by tpm2_nvread", "tpm2_nvread -C o 0x01c00100 -o issuer.der"),
     script("TPM.EKs, signed by the firmware's issuer", "$GO_ATTESTATION $PORT certificates issuer.der"),
     script("TPM.NewAK, ActivateCredentialWithEK", "$GO_ATTESTATION $PORT activate"),
     script("AttestPlatform, AKPublic.Verify", "$GO_ATTESTATION $PORT quote"),
     script(
         "EventLog.Verify, and not after another event",
         "$GO_ATTESTATION $PORT log evidence/events.bin
-         tpm2_pcrextend 8:sha256=$(sha256sum issuer.der | cut -c 1-64); not $GO_ATTESTATION $PORT log evidence/events.bin",
+         tpm2_pcrevent 8 issuer.der > event; not $GO_ATTESTATION $PORT log evidence/events.bin",
     ),
 ];
 
