@@ -70,8 +70,10 @@ pub struct Args {
     /// An authority that may be above the EK's certificate, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     ek_root: Vec<PathBuf>,
-    /// The certificate of a key that signs files, in DER or PEM; may be given several times. Signatures in IMA's list are
-    /// judged by them: one that is wrong is refused, one by another key is counted. Without any none is judged.
+    /// The certificate of a key that signs files, in DER or PEM; may be given several times.
+    ///
+    /// Signatures in IMA's list are judged by these: one that is wrong is refused, one by another key is counted.
+    /// Without any none is judged.
     #[arg(long, value_name = "FILE")]
     ima_key: Vec<PathBuf>,
     /// The IGVM file whose launch digest the report must show.

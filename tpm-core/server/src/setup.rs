@@ -15,9 +15,10 @@ use tpm_ports::logging::{self, LevelFilter};
 /// Make a TPM for a virtual machine, with swtpm_setup's options: libvirt calls it so, by a link of that name.
 ///
 /// The folder is that of `quoin-tpm --state`. The CA, if none is named: /etc/quoin-tpm/ca.pem with its key in
-/// ca-key.pem, or in a token whose PKCS #11 URI is the only line of ca-key.uri; or else a development CA in quoin-tpm/development-ca below $XDG_CONFIG_HOME or ~/.config. Certificates are those of RSA,
-/// P-256 and P-384 endorsement keys, of the attestation key and of the device identity; all these keys become
-/// persistent. No platform certificate is made.
+/// ca-key.pem, or in a token whose PKCS #11 URI is the only line of ca-key.uri; or else a development CA in
+/// quoin-tpm/development-ca below $XDG_CONFIG_HOME or ~/.config. Certificates are those of RSA, P-256 and P-384
+/// endorsement keys, of the attestation key and of the device identity; all these keys become persistent. No platform
+/// certificate is made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folder of the TPM; `dir://` may be in front of it.

@@ -39,8 +39,8 @@ impl Ek {
         })
     }
 
-    /// NV Index of a template that the TPM has in the place of the profile's: the second behind a certificate of the low
-    /// range (2.2.1.4), the next behind one of the high range (2.2.1.5).
+    /// NV Index of a template that the TPM has in the place of the profile's: the second behind a certificate of the
+    /// low range (2.2.1.4), the next behind one of the high range (2.2.1.5).
     pub const fn template_index(&self) -> u32 {
         if self.is_low { self.index + 2 } else { self.index + 1 }
     }
