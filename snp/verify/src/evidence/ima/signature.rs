@@ -229,7 +229,7 @@ pub(crate) mod tests {
     }
 
     fn keys() -> [(p256::ecdsa::SigningKey, Vec<u8>); 2] {
-        [1, 2].map(|number| issuer::file_signer(number))
+        [1, 2].map(issuer::file_signer)
     }
 
     fn key_id(certificate: &[u8]) -> [u8; 4] {
