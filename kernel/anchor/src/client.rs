@@ -323,7 +323,7 @@ impl<'a, K: Keys> Client<'a, K> {
     }
 
     /// Has a record's head accepted: one that is on the disk, with [`Self::mark`] in it; or again the last one, to
-    /// learn that nobody else has started. Nothing unless this boot has settled; or while another head is out whose
+    /// learn that nobody else has started. Nothing unless this boot has settled; or while another head is out, whose
     /// fate is not known: that goes first.
     pub fn register(&mut self, head: Head, nonce: [u8; 32]) -> Option<&Request> {
         let ready = matches!(self.phase, Phase::Settled | Phase::Holding);
