@@ -933,7 +933,7 @@ fn processors_of_each_generation_and_keys_of_each_kind_are_accepted() {
         assert_eq!(json["outcome"], "verified");
         let count =
             |state: &str| json["steps"].as_array().unwrap().iter().filter(|step| step["state"] == state).count();
-        assert_eq!((count("ok"), count("unasked")), (27, 7), "{json:#}");
+        assert_eq!((count("ok"), count("unasked")), (27, 9), "{json:#}");
     }
 }
 
