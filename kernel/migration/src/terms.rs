@@ -5,7 +5,7 @@
 //! | offset | octets | is |
 //! |---|---|---|
 //! | 0 | 2 | version, 1 |
-//! | 2 | 2 | flags: bit 0 the development root is accepted, 1 this measurement follows itself (another chip, the same image), 2 no TPM is made here, its state comes by migration; others 0 |
+//! | 2 | 2 | flags: bit 0 the development root counts, 1 it follows itself, 2 its state comes by migration; else 0 |
 //! | 4 | 2 | number of successors |
 //! | 6 | 2 | number of predecessors |
 //! | 8 | 24 | floors of REPORTED_TCB, octet by octet: Milan's, Genoa's, Turin's |
