@@ -20,7 +20,10 @@ use std::time::Instant;
 /// In the first run, behind TPM2_Startup.
 const FIRST: &[(&str, &str)] = &[
     ("startup", "tpm2_startup -c; tpm2_readclock | grep reset_count: > resets.1"),
-    ("an NV index", "tpm2_nvdefine 0x1500016 -s 8 -a 'ownerread|ownerwrite'; printf lasting. > nv; tpm2_nvwrite 0x1500016 -C o -i nv"),
+    (
+        "an NV index",
+        "tpm2_nvdefine 0x1500016 -s 8 -a 'ownerread|ownerwrite'; printf lasting. > nv; tpm2_nvwrite 0x1500016 -C o -i nv",
+    ),
     (
         "a persistent key, and a secret sealed under it",
         "tpm2_createprimary -C o -G ecc -c primary; tpm2_evictcontrol -C o -c primary 0x81000001; tpm2_readpublic -c 0x81000001 -n name.1; printf secret > secret; tpm2_create -C 0x81000001 -i secret -u sealed.pub -r sealed.priv; tpm2_flushcontext -t",
