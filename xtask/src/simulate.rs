@@ -52,14 +52,10 @@ impl What {
     const fn figure(self) -> (Figure, u64) {
         match self {
             Self::State => (Figure::StateSchedules, 1_000_000),
-<<<<<<< ours
-            Self::Garbage => (Figure::Garbage, 31_000),
+            Self::Garbage => (Figure::Garbage, 40_000),
             Self::Migration => (Figure::MigrationSchedules, 1_000_000),
             Self::MigrationOctets => (Figure::MigrationOctets, 100_000),
             Self::MigrationTime => (Figure::MigrationTime, 21),
-=======
-            Self::Garbage => (Figure::Garbage, 40_000),
->>>>>>> theirs
         }
     }
 }

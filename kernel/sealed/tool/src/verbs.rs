@@ -6,11 +6,11 @@ use crate::key::{self, hex};
 use crate::{Cli, Done, Verb};
 use anyhow::{Context, Result, anyhow, bail};
 use core::fmt;
+use core::fmt::Write;
 use sealed::disk::{Opened, look, prepare, put_exported, recover};
 use sealed::keys::root;
 use sealed::layout::ROOM;
 use sealed::{Found, Fresh, Head, Import, Kind, RecoveryKey, Refusal};
-use core::fmt::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
 
