@@ -157,8 +157,6 @@ pub enum NotIssued {
     Refused(Reason),
     /// The certificates do not certify the issuer.
     Uncertified(Uncertified),
-    /// The TPM does not take them.
-    Tpm,
 }
 
 snp::error_words! { NotIssued {
@@ -168,7 +166,6 @@ snp::error_words! { NotIssued {
     Self::Malformed(why) => "the answer is none: {why}",
     Self::Refused(why) => "the operator refuses: {why}",
     Self::Uncertified(why) => "the answer certifies nothing: {why}",
-    Self::Tpm => "the TPM does not take the certificates",
 } }
 
 /// Sends a request and waits for the answer: the first message that comes. `now_ms` is the time.

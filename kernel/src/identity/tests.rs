@@ -345,6 +345,25 @@ fn what_a_guest_defines_in_their_place_is_its_own() {
     }
 }
 
+/// In a state that was kept, too, and the others are there as ever.
+#[test]
+fn what_a_guest_has_in_their_place_outlives_the_boot() {
+    for index in [RSA_EK, RSA_AK + 1, ISSUER_INDEX] {
+        let mut scene = Scene::new();
+        scene.authorized(0x22, &[PLATFORM, index], &[]).unwrap();
+        let public = [&[0, 0, 0, 14][..], &index.to_be_bytes(), &[0, 0xb, 0, 6, 0, 6, 0, 0, 0, 4]].concat();
+        scene.authorized(0x2a, &[OWNER], &public).unwrap();
+        scene.authorized(0x37, &[OWNER, index], &[0, 4, b'm', b'i', b'n', b'e', 0, 0]).unwrap();
+        let mut state = std::vec![0; tpm_core::MAX_STATE_SIZE];
+        let len = scene.tpm.with(|tpm, _| tpm.export(tpm_core::StateForm::PoweredOff, &mut state)).unwrap();
+        scene.tpm = Platform::resume(&state[..len], Counted(1), Stopped, |_| {}).ok().unwrap();
+        scene.run(STARTUP).unwrap();
+        assert_eq!(scene.read(index), Ok(b"mine".to_vec()), "{index:#x}");
+        scene.certificate(P256_EK);
+        assert!(scene.read(ABOVE_INDEX).is_ok());
+    }
+}
+
 #[test]
 fn what_of_the_hosts_is_no_certificate_or_too_long_is_left_out() {
     for certificates in [
