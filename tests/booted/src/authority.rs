@@ -1,4 +1,5 @@
-//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or lies.
+//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or
+//! lies.
 //!
 //! The chain is made by OpenSSL, by `quoin-authority`, and by the firmware; OpenSSL and `quoin-verify` judge it.
 
