@@ -349,11 +349,10 @@ fn diff_tells_what_differs_and_no_secret() {
 fn a_reader_that_goes_ends_it_quietly() {
     let place = Place::new();
     place.disk("disk");
-    let mut child = Command::new(PROGRAM);
-    child.args(["show", &place.text("disk")]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = child.spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
+    // It has gone before the program begins.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(PROGRAM).args(["show", &place.text("disk")]).stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
 }
 
