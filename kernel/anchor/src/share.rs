@@ -2,7 +2,7 @@
 //! the newest state. They are one root of the key of that state; `k` of `n` make it (Shamir, over GF(2⁸)).
 //!
 //! An anchor makes its share by itself, at random, so that nothing secret ever goes to it. The TPM makes a secret and a
-//! polynomial for it, and stores for each anchor the [`correction`]: what the polynomial is there, and the share,
+//! polynomial for it, and stores for each anchor the `correction`: what the polynomial is there, and the share,
 //! combined by XOR; and a [`commitment`], by which a wrong share is told from a right one.
 //!
 //! On the way a share is covered by what HMAC-SHA-384 makes of an ECDH secret of two keys that are made for it alone:
