@@ -54,7 +54,7 @@ const CASES: &[(&str, &str)] = &[
          three_boots home/.config/quoin-tpm/development-ca/ca.pem
          tpm=$(echo home/.config/libvirt/qemu/swtpm/*/tpm2); test -s $tpm/state
          grep -q 'EK RSA 2048' home/.cache/libvirt/qemu/log/machine-swtpm.log
-         v undefine machine; test ! -e $tpm",
+         v undefine machine; not test -e $tpm",
     ),
     (
         "emulator: a TPM goes with a domain that is saved and restored, its PCRs included",

@@ -1,5 +1,6 @@
 //! NV Indices and where their contents are (Part 1, 34).
 
+mod index;
 mod places;
 mod provided;
 mod stored;
@@ -8,30 +9,11 @@ use crate::crypto::hash::Hasher;
 use crate::fault::Fault;
 use crate::profile;
 use crate::rc::Rc;
-use crate::wire::hashed_name;
-use crate::wire::{Auth, Handle, Marshal, Name, NvAttributes, NvPublic, NvType, Writer};
+use crate::wire::{Auth, Handle, NvAttributes, NvPublic, NvType};
 use heapless::Vec;
+pub(crate) use index::NvIndex;
 use places::Places;
 use provided::ProvidedIndices;
-
-/// A defined index.
-pub(crate) struct NvIndex {
-    /// public area
-    pub(crate) public: NvPublic,
-    /// authValue
-    pub(crate) auth: Auth,
-    offset: usize,
-}
-
-impl NvIndex {
-    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 13).
-    pub(crate) fn name(&self) -> Name {
-        let mut bytes = [0; 96];
-        let mut w = Writer::new(&mut bytes);
-        self.public.marshal(&mut w);
-        hashed_name(self.public.name_alg, w.written(0))
-    }
-}
 
 /// All indices in the order of their handles, and their contents without gaps.
 pub(crate) struct NvMemory {

@@ -2,7 +2,7 @@
 //! guest's NV memory. All of them are ordinary, written, and locked for ever, so that no command but
 //! TPM2_NV_UndefineSpace changes one. They are no part of the state: the platform provides them anew at each start.
 
-use super::NvIndex;
+use super::index::NvIndex;
 use crate::profile::MAX_PROVIDED_INDICES;
 use crate::rc::Rc;
 use crate::wire::Handle;
