@@ -2,8 +2,8 @@
 //! authority"): the firmware asks for a certificate of the key by which it certifies the keys of its TPM, with a report
 //! over that key; this judges the report as `quoin-verify` does, and has the operator's CA sign.
 //!
-//! Whoever brings the request is of no matter: it is the report that counts, and the certificate is of no use to anybody
-//! who has not the key.
+//! Whoever brings the request is of no matter: it is the report that counts, and the certificate is of no use to
+//! anybody who has not the key.
 //!
 //! | module | is |
 //! |---|---|

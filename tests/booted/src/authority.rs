@@ -1,4 +1,5 @@
-//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or lies.
+//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or
+//! lies.
 //!
 //! The chain is made by OpenSSL, by `quoin-authority`, and by the firmware; OpenSSL and `quoin-verify` judge it.
 
@@ -21,7 +22,7 @@ use std::time::Instant;
 
 /// Seconds that the firmware waits where nobody answers, and where somebody does, on however busy a computer.
 const SHORT_S: u16 = 3;
-const LONG_S: u16 = 240;
+const LONG_S: u16 = 280;
 /// The firmware's code for this end.
 const AUTHORITY: u8 = 28;
 /// How long the program may take to listen.
