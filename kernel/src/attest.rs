@@ -152,9 +152,9 @@ impl Attested {
         }
     }
 
-    /// The manifest of a firmware whose vTPM has these keys and this state, if that is kept, and that can be interrupted
-    /// so. The first key is the endorsement key. The vTPM stands twice among all services, first by its manifest of
-    /// version 0, and where its state is kept once more, last, by that of version 2. `weaknesses` is
+    /// The manifest of a firmware whose vTPM has these keys and this state, if that is kept, and that can be
+    /// interrupted so. The first key is the endorsement key. The vTPM stands twice among all services, first by its
+    /// manifest of version 0, and where its state is kept once more, last, by that of version 2. `weaknesses` is
     /// [`crate::policy::manifest`]; a firmware without a policy has none, and does not have that service.
     #[must_use]
     pub fn manifest(

@@ -81,8 +81,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     }
 
     /// Keeps the state. If that fails, the TPM fails until the next start, which begins with what was kept last.
-    /// Whether what the TPM says may be said. After commands it is done; the firmware calls it after what it has changed
-    /// itself.
+    /// Whether what the TPM says may be said. After commands it is done; the firmware calls it after what it has
+    /// changed itself.
     pub fn keep(&mut self) -> bool {
         let Some(keeper) = self.keeper.as_mut().filter(|_| !self.tpm.is_in_failure_mode()) else { return true };
         let kept = keeper.keep(&self.tpm).is_some();

@@ -231,7 +231,8 @@ fn values_come_from_the_fields_of_the_specification() {
     assert_eq!([registers.eax, registers.ebx, registers.ecx, registers.edx], [0x1234_5678, 2, 3, 4]);
 }
 
-/// A register's value is in the shared buffer, of as many octets as the access has; what else is there is no part of it.
+/// A register's value is in the shared buffer, of as many octets as the access has; what else is there is no part of
+/// it.
 #[test]
 fn registers_of_devices_go_by_the_shared_buffer() {
     let mut host = ghcb(|page| {

@@ -14,8 +14,8 @@ type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static
 
 /// Programs of the host, and what judges or tries the engine below tests.
 const PROGRAMS: &[&str] =
-    &["embedders", "quoin-authority", "quoin-state", "quoin-tpm", "quoin-verify", "simulate", "xtask"];
-const TOOLS: [&str; 5] = ["fuzz", "model", "peer", "primitives", "proofs"];
+    &["embedders", "quoin-anchor", "quoin-authority", "quoin-state", "quoin-tpm", "quoin-verify", "simulate", "xtask"];
+const TOOLS: [&str; 6] = ["anchor-simulation", "fuzz", "model", "peer", "primitives", "proofs"];
 const BARE_METAL: [&str; 6] = ["arch", "machine", "guest", "paravisor", "rules", "panics"];
 const WARNINGS_ARE_ERRORS: [&str; 3] = ["--", "-D", "warnings"];
 

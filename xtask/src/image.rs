@@ -76,12 +76,13 @@ pub struct Args {
     /// VM's (docs/boot.md). Part of the launch digest.
     #[arg(long, value_name = "NAME", default_value = "quoin", conflicts_with = "no_guest", value_parser = ["quoin", "azure"])]
     personality: String,
-    /// An authority of yours, a certificate in DER or PEM, at most four: the firmware asks your program (quoin-authority)
-    /// for a certificate of the key by which it certifies those of its TPM, under this authority (docs/boot.md). Part of
-    /// the launch digest.
+    /// An authority of yours, a certificate in DER or PEM, at most four: the firmware asks your program
+    /// (quoin-authority) for a certificate of the key by which it certifies those of its TPM, under this authority
+    /// (docs/boot.md). Part of the launch digest.
     #[arg(long, value_name = "FILE", conflicts_with = "no_guest")]
     authority: Vec<PathBuf>,
-    /// The guest is started without such a certificate, too, if there is none; certificates are the firmware's own then.
+    /// The guest is started without such a certificate, too, if there is none; certificates are the firmware's own
+    /// then.
     #[arg(long, requires = "authority")]
     authority_preferred: bool,
     /// How many seconds the firmware waits for it.

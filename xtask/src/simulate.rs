@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 pub struct Args {
     /// What is simulated.
     what: What,
-    /// How many schedules. One of `garbage` is about 330 answers.
+    /// How many schedules. One of `garbage` is about 260 answers.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     schedules: u64,
     /// The seed of the first; the next have the next ones. What is found names its seed, and is played again by it with
@@ -52,7 +52,7 @@ impl What {
     const fn figure(self) -> (Figure, u64) {
         match self {
             Self::State => (Figure::StateSchedules, 1_000_000),
-            Self::Garbage => (Figure::Garbage, 31_000),
+            Self::Garbage => (Figure::Garbage, 40_000),
             Self::Migration => (Figure::MigrationSchedules, 1_000_000),
             Self::MigrationOctets => (Figure::MigrationOctets, 100_000),
             Self::MigrationTime => (Figure::MigrationTime, 21),

@@ -9,7 +9,7 @@
 //! | `messages` | what is asked, and answered |
 //! | `x509` | what is read of a certificate |
 //! | `chain` | whether certificates certify the issuer |
-//! | [`write`] | how what the firmware issues is written |
+//! | [`mod@write`] | how what the firmware issues is written |
 //! | `testing` (feature) | authorities that sign whatever a test wants |
 //!
 //! Not in the crate `kernel`, since it is optimised for size.

@@ -284,6 +284,7 @@ fn key_identifier(value: &[u8]) -> Result<&[u8], Unreadable> {
 }
 
 /// A key that verifies.
+#[expect(clippy::large_enum_variant, reason = "one at a time, which lives for one signature")]
 enum Key {
     Rsa(RsaPublic),
     Elliptic(Curve, Point),

@@ -1,8 +1,8 @@
 //! The disk with the TPM's state: opened at the boot, and written before each answer that needs it.
 //!
-//! What is on the disk, and how it is sealed, is `sealed`'s; when something is to be written, [`tpm_core::store`]'s. Here
-//! the two meet the boot: which reason ends it, what the roots are, who writes afterwards. It is a crate of its own so
-//! that all of it is compiled for size.
+//! What is on the disk, and how it is sealed, is `sealed`'s; when something is to be written, [`tpm_core::store`]'s.
+//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards. It is a crate of its
+//! own so that all of it is compiled for size.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

@@ -1,8 +1,8 @@
 //! The keys of a run, and the messages that are sealed with them.
 //!
-//! Both keys come of the ephemeral keys' common secret and the digest of all that was said before, reports included; one
-//! for each direction. The nonce is the number of sealed messages in that direction so far. Nothing is stored or taken
-//! from a message, so no nonce can repeat: a key lives as long as its run, and no other run has it.
+//! Both keys come of the ephemeral keys' common secret and the digest of all that was said before, reports included;
+//! one for each direction. The nonce is the number of sealed messages in that direction so far. Nothing is stored or
+//! taken from a message, so no nonce can repeat: a key lives as long as its run, and no other run has it.
 
 use alloc::vec::Vec;
 

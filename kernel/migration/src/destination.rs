@@ -86,8 +86,8 @@ pub struct Destination<'t> {
 }
 
 impl<'t> Destination<'t> {
-    /// One that waits for a state of at most `most` octets. `kept`: it would be kept on a disk. `waits`: what is on that
-    /// disk, if there is one that waits for its receipt.
+    /// One that waits for a state of at most `most` octets. `kept`: it would be kept on a disk. `waits`: what is on
+    /// that disk, if there is one that waits for its receipt.
     ///
     /// # Errors
     /// `NoTerms`.

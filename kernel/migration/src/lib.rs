@@ -1,6 +1,6 @@
-//! How the state of a vTPM moves from one running firmware to another: to a new firmware on the same chip, or to another
-//! chip. docs/migration.md has every message octet by octet, every check with the threat that it answers, and what is
-//! done after each cut.
+//! How the state of a vTPM moves from one running firmware to another: to a new firmware on the same chip, or to
+//! another chip. docs/migration.md has every message octet by octet, every check with the threat that it answers, and
+//! what is done after each cut.
 //!
 //! Principles:
 //! - The hosts carry the messages. They may read, change, lose, repeat and invent all of them; what they can reach by

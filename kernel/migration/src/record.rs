@@ -8,8 +8,8 @@ use crate::octets::Octets;
 use crate::refusal::Refusal;
 use crate::{Identity, Measurement};
 
-/// What only the source knows until it is dead on its disk, and everybody may know then: with it, and with nothing else,
-/// the state that the destination waits with becomes alive.
+/// What only the source knows until it is dead on its disk, and everybody may know then: with it, and with nothing
+/// else, the state that the destination waits with becomes alive.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Receipt(pub [u8; 32]);
 

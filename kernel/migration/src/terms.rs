@@ -5,12 +5,15 @@
 //! | offset | octets | is |
 //! |---|---|---|
 //! | 0 | 2 | version, 1 |
-//! | 2 | 2 | flags: bit 0 the development root is accepted, 1 this measurement follows itself (another chip, the same image), 2 no TPM is made here, its state comes by migration; others 0 |
+//! | 2 | 2 | flags below; others 0 |
 //! | 4 | 2 | number of successors |
 //! | 6 | 2 | number of predecessors |
 //! | 8 | 24 | floors of REPORTED_TCB, octet by octet: Milan's, Genoa's, Turin's |
 //! | 32 | 96 | the owner's key, x and y of P-384, big-endian; zeros: there is none |
 //! | 128 | 48 each | successors, and then predecessors |
+//!
+//! Flags: bit 0 the development root is accepted, 1 this measurement follows itself (another chip, the same image),
+//! 2 no TPM is made here, its state comes by migration.
 
 use alloc::vec::Vec;
 

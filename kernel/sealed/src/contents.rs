@@ -4,8 +4,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Octets before a section's own.
 pub(crate) const HEADER: usize = 8;
-/// The TPM's record, as [`tpm_core::store`] makes it. It is the first section, and may be empty in what is left of a TPM
-/// that has moved.
+/// The TPM's record, as [`tpm_core::store`] makes it. It is the first section, and may be empty in what is left of a
+/// TPM that has moved.
 const TPM: u16 = 1;
 /// How many sections there may be beside it.
 pub(crate) const MAX_SECTIONS: usize = 4;

@@ -202,9 +202,9 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         }
     }
 
-    /// The state that [`look`] has found. `opening` has the chip's root under the record's TCB, `sealing` that under this
-    /// boot's; `known` is an epoch that the record must not be older than, if somebody knows one. `room` has [`ROOM`]
-    /// octets. The next thing to do is [`StateDisk::commit`], since every boot has an epoch of its own.
+    /// The state that [`look`] has found. `opening` has the chip's root under the record's TCB, `sealing` that under
+    /// this boot's; `known` is an epoch that the record must not be older than, if somebody knows one. `room` has
+    /// [`ROOM`] octets. The next thing to do is [`StateDisk::commit`], since every boot has an epoch of its own.
     ///
     /// # Errors
     /// `Device`, `Room`, `Damaged`, `Contents`, `Key`; `NotOurs`; `Older`.

@@ -1,5 +1,5 @@
-//! A state that the operator brings, by the recovery key, to a firmware that could not open it: on another chip, or after
-//! the chip's keys have changed.
+//! A state that the operator brings, by the recovery key, to a firmware that could not open it: on another chip, or
+//! after the chip's keys have changed.
 //!
 //! The firmware's point is in the head of a record of its own, whose digest is attested: who imports has verified that.
 //! The record is sealed with what only the operator and that firmware can derive, so the firmware knows that it is the

@@ -1,10 +1,11 @@
 //! Keys. No (key, nonce) pair ever seals two things, whatever the disk holds, however often it is turned back, and
 //! however many copies of it are booted:
 //!
-//! - The contents' key is drawn at each boot ([`Fresh`], which is not copied and is used up), lives in this memory alone,
-//!   and counts what it has sealed. Neither the key nor the count is ever read from a disk, so there is nothing that a
-//!   disk could turn back.
-//! - Keys that wrap it are each derived with a salt of 256 bits that is as fresh, and each seals one thing, with nonce 0.
+//! - The contents' key is drawn at each boot ([`Fresh`], which is not copied and is used up), lives in this memory
+//!   alone, and counts what it has sealed. Neither the key nor the count is ever read from a disk, so there is nothing
+//!   that a disk could turn back.
+//! - Keys that wrap it are each derived with a salt of 256 bits that is as fresh, and each seals one thing, with
+//!   nonce 0.
 
 use crate::contents::Beside;
 use crate::device::SECTOR;
@@ -307,8 +308,8 @@ impl ContentsKey {
 }
 
 impl ContentsKey {
-    /// Seals sections in `room`; how many octets of whole sectors they are, zeros at their end. After an error `room` may
-    /// hold anything.
+    /// Seals sections in `room`; how many octets of whole sectors they are, zeros at their end. After an error `room`
+    /// may hold anything.
     pub(crate) fn seal_sections<E>(
         &mut self,
         head: &mut Head,

@@ -1,9 +1,9 @@
 //! What the firmware writes to its disk, sealed, and how it is read again.
 //!
-//! Principles: the host has the disk, and may read, change, keep, and put back what is on it; nothing is believed before
-//! it is authenticated. A cut at any sector of any write leaves the record before or the new one, never less and never
-//! a mixture. A key and a nonce never seal two things. Each reason not to use a disk is one of its own. No `unsafe`, no
-//! heap, no panic, no I/O: a device is whatever implements [`BlockDevice`].
+//! Principles: the host has the disk, and may read, change, keep, and put back what is on it; nothing is believed
+//! before it is authenticated. A cut at any sector of any write leaves the record before or the new one, never less and
+//! never a mixture. A key and a nonce never seal two things. Each reason not to use a disk is one of its own. No
+//! `unsafe`, no heap, no panic, no I/O: a device is whatever implements [`BlockDevice`].
 //!
 //! What cannot be seen here is that the whole disk was put back to what it was, or that two copies of it run: the epoch
 //! tells those who remember one (the verifier), or keep it (anchors).

@@ -7,9 +7,9 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`rules`] | the rules, and how they are packed |
-//! | [`judge`] | what each demands |
-//! | [`steady`] | what no later report of a boot may say otherwise |
+//! | `rules` | the rules, and how they are packed |
+//! | `judge` | what each demands |
+//! | `steady` | what no later report of a boot may say otherwise |
 
 mod judge;
 mod rules;

@@ -524,7 +524,8 @@ fn the_own_report_is_for_nothing_else() {
     assert_ne!(STATEMENT[..64], crate::identity::STATEMENT[..64]);
     assert_ne!(report_data()[32..], [0; 32]);
     let text = &STATEMENT[64..];
-    // A manifest begins with a GUID, a type of a key, or a version, and each of these has an octet of zero or a high bit.
+    // A manifest begins with a GUID, a type of a key, or a version, and each of these has an octet of zero or a high
+    // bit.
     assert!(text.iter().all(|octet| octet.is_ascii() && *octet != 0));
 }
 

@@ -1,5 +1,5 @@
 //! Private memory in which `virtio-drivers` keeps its rings, and private copies of its buffers. What it takes for the
-//! device's addresses are addresses of this memory; [`crate::transport`] alone reads and writes there.
+//! device's addresses are addresses of this memory; `crate::transport` alone reads and writes there.
 #![expect(unsafe_code, reason = "the trait is unsafe, and what it hands over is addresses")]
 
 use alloc::alloc::{alloc_zeroed, dealloc};

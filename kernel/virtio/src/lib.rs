@@ -2,9 +2,9 @@
 //!
 //! The device is the host, and lies. The drivers are those of the crate `virtio-drivers`, which believes its rings: it
 //! waits for ever for an answer, takes a length as it is, and reads memory that the device may change meanwhile. So
-//! here it sees nothing of the host's at all. Its rings and buffers are the firmware's private memory ([`hal`]), and
-//! the transport below it ([`transport`]) is the device that it talks to: it copies each request into pages that are
-//! shared with the host ([`ring`]), waits for the answer no longer than it is told, copies that back once, and gives
+//! here it sees nothing of the host's at all. Its rings and buffers are the firmware's private memory (`hal`), and
+//! the transport below it (`transport`) is the device that it talks to: it copies each request into pages that are
+//! shared with the host (`ring`), waits for the answer no longer than it is told, copies that back once, and gives
 //! the driver only what has passed every check. The first lie ends the device: whatever is asked of it after that is an
 //! error.
 //!
@@ -13,12 +13,12 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`host`] | what this crate wants of the firmware: registers of devices, shared pages, time |
-//! | [`pci`], [`mmio`] | where a device's registers are |
-//! | [`hal`] | private memory for the drivers |
-//! | [`ring`] | a queue that is shared with the host |
-//! | [`transport`] | a device, as the drivers see it |
-//! | [`disk`], [`console`] | sectors, and a stream of octets |
+//! | `host` | what this crate wants of the firmware: registers of devices, shared pages, time |
+//! | `pci`, `mmio` | where a device's registers are |
+//! | `hal` | private memory for the drivers |
+//! | `ring` | a queue that is shared with the host |
+//! | `transport` | a device, as the drivers see it |
+//! | `disk`, `console` | sectors, and a stream of octets |
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 

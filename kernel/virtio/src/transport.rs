@@ -71,7 +71,8 @@ pub(crate) struct Checked<H: Host> {
     wanted: Wanted,
     health: Health,
     config: [u8; CONFIG],
-    /// [`ACCESS_PLATFORM`], if the device offers it: the crate's drivers do not know of it, and the device wants it taken.
+    /// [`ACCESS_PLATFORM`], if the device offers it: the crate's drivers do not know of it, and the device wants it
+    /// taken.
     platform: u64,
     queues: [Option<Queue<H::Shared>>; QUEUES],
 }

@@ -6,7 +6,8 @@ use crate::evidence::boot_log::{BootEvent, BootLog};
 use crate::evidence::event_log::EventLog;
 use crate::evidence::folder::Evidence;
 use crate::evidence::ima::Measurements;
-use crate::judge::proven_measurements;
+use crate::evidence::userspace::{Record, UserspaceLog};
+use crate::judge::{proven_measurements, proven_records};
 use serde::Serialize;
 
 /// Events that are named; a long list of IMA has some ten thousand.
@@ -51,9 +52,12 @@ impl Standing {
     }
 }
 
-/// The events of all logs in the evidence that can be read: of the boot, of IMA up to the quote, and the challenger's.
+/// The events of all logs in the evidence that can be read: of the boot, of systemd and of IMA up to the quote, and the
+/// challenger's.
 pub fn of(evidence: &Evidence) -> Vec<Named> {
     let mut events = BootLog::parse(&evidence.boot_events).map(|log| of_log(&log)).unwrap_or_default();
+    let records = proven_records(evidence).or_else(|_| UserspaceLog::parse(&evidence.userspace));
+    events.extend(records.map(|log| of_userspace(&log)).unwrap_or_default());
     let list = proven_measurements(evidence).map(|(mut list, count)| {
         list.entries.truncate(count);
         list
@@ -78,6 +82,15 @@ fn named(event: &BootEvent, extends: bool) -> Named {
     };
     let sha256 = event.sha256().ok().filter(|_| extends).map(hex).unwrap_or_default();
     Named { pcr: event.pcr, kind: type_name(event.kind), says: event.to_string(), sha256, standing }
+}
+
+/// The records of systemd's log.
+pub fn of_userspace(log: &UserspaceLog) -> Vec<Named> {
+    let of = |record: &Record| Named {
+        kind: format!("systemd {}", record.kind),
+        ..named(&record.event, record.pcr.is_some())
+    };
+    log.records.iter().map(of).collect()
 }
 
 /// The entries of a list of IMA.

@@ -17,6 +17,7 @@
 //! | `pcrs.bin` | PCR 0–23, SHA-256 bank |
 //! | `quote.pcrs` | the same for `tpm2_checkquote -f`; read by nobody here |
 //! | `boot-events.bin` | TCG event log of the boot that the firmware kept; missing where it measured nothing |
+//! | `userspace-events.json` | what systemd has measured after it ([`userspace`]); missing where it did not |
 //! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` over all those PCRs, its signature, the second nonce |
 //!
 //! The credential's secret lies in the folder, so that the challenge can be made again: that shows what was asked, and
@@ -34,4 +35,5 @@ pub mod manifest;
 pub mod report;
 pub mod services;
 pub mod template;
+pub mod userspace;
 pub mod wire;

@@ -6,6 +6,7 @@ use crate::evidence::claims::Claims;
 use crate::evidence::event_log::{EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, FILES, Field, Kind, OPTIONAL};
 use crate::evidence::ima::Measurements;
+use crate::evidence::userspace::UserspaceLog;
 use crate::evidence::wire::{Attest, Public, QuoteInfo, Signature, certified_name};
 use crate::input::{self, certificates, tsm};
 use crate::judge::{Expectations, Step, each_alone};
@@ -19,7 +20,7 @@ use std::time::SystemTime;
 pub type Format = (&'static str, fn(&[u8]));
 
 /// Every format that comes from outside; the place in this list is the first octet.
-pub const FORMATS: [Format; 14] = [
+pub const FORMATS: [Format; 15] = [
     ("policy file", policy),
     ("evidence in one file", of_file),
     ("certificate table", table),
@@ -34,6 +35,7 @@ pub const FORMATS: [Format; 14] = [
     ("IGVM file", igvm),
     ("all parts", |bytes| alone(bytes, |step| !COSTLY.contains(&step))),
     ("all signatures", |bytes| alone(bytes, |step| COSTLY.contains(&step))),
+    ("systemd's log", userspace_log),
 ];
 
 /// Steps whose cryptography takes most of the time.
@@ -94,6 +96,12 @@ fn ima_list(bytes: &[u8]) {
     let _ = (list.replay(&mut initial_pcrs()), list.check_boot(&initial_pcrs()));
     let _ = list.replay_to(&mut initial_pcrs(), |_| Some([0; 32]));
     drop(events::of_list(&list));
+}
+
+fn userspace_log(bytes: &[u8]) {
+    let Ok(log) = UserspaceLog::parse(bytes) else { return };
+    let _ = (log.replay(&mut initial_pcrs()), log.replay_to(&mut initial_pcrs(), |_| Some([0; 32])));
+    drop(events::of_userspace(&log));
 }
 
 fn structures(bytes: &[u8]) {
@@ -240,6 +248,7 @@ mod tests {
             ("event log", folder.events.clone()),
             ("IMA list", list(&[[3; 32]; 24])),
             ("IMA list", text(&[[3; 32]; 24])),
+            ("systemd's log", crate::evidence::userspace::tests::log()),
             ("TPM structures", folder.manifest.clone()),
             ("TPM structures", folder.ak.clone()),
             ("TPM structures", folder.quote.clone()),

@@ -87,6 +87,7 @@ fn folder(path: &Path) -> Result<Found> {
     found.evidence.boot_events = read("binary_bios_measurements")?;
     let ima = ["binary_runtime_measurements", "ascii_runtime_measurements"].into_iter().find(|name| has(name));
     found.evidence.ima = ima.map_or_else(|| Ok(Vec::new()), read)?;
+    found.evidence.userspace = read("tpm2-measure.log")?;
     Ok(found)
 }
 

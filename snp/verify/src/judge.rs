@@ -7,6 +7,7 @@
 
 mod chain;
 pub(crate) mod ek_certificate;
+mod logs;
 mod parts;
 mod report;
 mod revocation;
@@ -17,9 +18,9 @@ mod state;
 pub(crate) mod tests;
 mod tpm;
 
+pub(crate) use logs::{proven_measurements, proven_records};
 pub(crate) use state::kept;
 pub use tpm::certified;
-pub(crate) use tpm::proven_measurements;
 
 use crate::chip::Generation;
 use crate::digest::hex;
@@ -169,7 +170,7 @@ const STEPS: [(Step, &str, u8, Check); 36] = [
     (Step::QuoteNonce, "quote nonce", 26, tpm::quote_nonce),
     (Step::PcrSelection, "PCR selection", 27, tpm::pcr_selection),
     (Step::PcrDigest, "PCR digest", 28, tpm::pcr_digest),
-    (Step::EventLog, "event log", 29, tpm::event_log),
+    (Step::EventLog, "event log", 29, logs::event_log),
     (Step::EkCertificate, "EK certificate", 30, ek_certificate::check),
     (Step::Endorsement, "endorsement rules", FIRST_RULE, rules::endorsement),
     (Step::Revocation, "revocation", 51, revocation::revocation),

@@ -66,7 +66,7 @@ const CHAIN: [Link; 8] = [
         title: "EK",
         steps: &[Step::ReportData, Step::EndorsementKey, Step::EkCertificate],
         binds: "REPORT_DATA names the endorsement key, and the nonce.",
-        value: |evidence| report(evidence).map(|report| hex(&report.report_data())),
+        value: |evidence| report(evidence).map(|report| format!("REPORT_DATA {}", hex(&report.report_data()))),
     },
     Link {
         title: STATE,
@@ -81,7 +81,9 @@ const CHAIN: [Link; 8] = [
         title: "AK",
         steps: &[Step::AttestationKey, Step::Credential, Step::Keys],
         binds: "The attestation key is in the TPM of that EK.",
-        value: |evidence| Some(hex(&evidence.ak_name)).filter(|name| !name.is_empty()),
+        value: |evidence| {
+            Some(hex(&evidence.ak_name)).filter(|name| !name.is_empty()).map(|name| format!("Name {name}"))
+        },
     },
     Link {
         title: "Quote",
@@ -130,6 +132,9 @@ pub fn html(evidence: &Evidence, verdict: &Verdict) -> String {
             }
             body {
                 h1 class=(class) { (head.trim_end_matches([' ', ':'])) }
+                @if let Some(Finding { step, state: State::Failed(why) }) = verdict.failed() {
+                    p class="bad" { strong { (step.name()) ": " } (format!("{why:#}")) }
+                }
                 p { (text) "; exit status " (verdict.status()) "." }
                 div class="chain" { @for link in CHAIN.iter().filter(|link| is_shown(link, verdict)) { (drawn(link, evidence, verdict)) } }
                 h2 { "Steps" }
@@ -158,12 +163,12 @@ fn is_shown(link: &Link, verdict: &Verdict) -> bool {
 
 /// What of a link is not proven, in words; empty if all is.
 fn open(link: &Link, verdict: &Verdict) -> Vec<String> {
-    let mut open: Vec<String> = Vec::new();
+    let (mut open, mut unjudged): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
     for finding in link.steps.iter().filter_map(|step| finding(verdict, *step)) {
         let name = finding.step.name();
         match &finding.state {
             State::Failed(why) => open.push(format!("{name}: {why:#}")),
-            State::Unjudged => open.push(format!("{name}: not judged, since a step before it has failed")),
+            State::Unjudged => unjudged.push(name),
             // Azure's claims say what a challenge would.
             State::Absent(why) if !(finding.step == Step::Credential && is_proven(verdict, Step::AttestationKey)) => {
                 open.push(format!("{name}: {why}"));
@@ -173,6 +178,10 @@ fn open(link: &Link, verdict: &Verdict) -> Vec<String> {
             }
             State::Absent(_) | State::Ok(_) | State::Unasked => {}
         }
+    }
+    if !unjudged.is_empty() {
+        let first = verdict.failed().map_or("a step before", |finding| finding.step.name());
+        open.push(format!("{}: not judged, since {first} has failed", unjudged.join(", ")));
     }
     if link.steps == [Step::Measurement] && open.is_empty() {
         open.extend(verdict.missing.iter().filter(|why| why.contains("launch digest")).map(|why| (*why).to_owned()));
@@ -199,7 +208,7 @@ fn steps(verdict: &Verdict) -> Markup {
     let asked = verdict.findings.iter().filter(|finding| !is_unasked(finding));
     html! {
         table {
-            tr { th { "Step" } th { "" } th { "What was seen" } th { "Exit status" } }
+            tr { th { "Step" } th { "" } th { "What was seen" } th { "Status if it fails" } }
             @for Finding { step, state } in asked {
                 @let (class, word, text) = match state {
                     State::Ok(seen) => ("ok", "ok", seen.clone()),
@@ -208,7 +217,7 @@ fn steps(verdict: &Verdict) -> Markup {
                     State::Unasked => ("open", "no rule", String::new()),
                     State::Unjudged => ("bad", "not judged", String::new()),
                 };
-                tr { td { (step.name()) } td class=(class) { (word) } td class="value" { (text) } td { (step.status()) } }
+                tr { td { (step.name()) } td class={ (class) " word" } { (word) } td class="value" { (text) } td { (step.status()) } }
             }
         }
         @if !unasked.is_empty() { p { "No rule of a policy file asks for: " (unasked.join(", ")) "." } }
@@ -249,7 +258,8 @@ const STYLE: &str = "
 :root { font: 15px/1.45 system-ui, sans-serif; color: #1c2430; background: #fff }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1::first-letter { text-transform: uppercase }
-h1.ok, td.ok { color: #17692f } h1.bad, td.bad { color: #b3121d } h1.open, td.open { color: #9a5b00 }
+.word { white-space: nowrap }
+h1.ok, td.ok { color: #17692f } h1.bad, p.bad, td.bad { color: #b3121d } h1.open, td.open { color: #9a5b00 }
 .link { position: relative; border: 2px solid; border-radius: .5rem; padding: .5rem 1rem; margin: 0 0 2rem }
 .link.ok { border-color: #2f9e52; background: #f1faf4 } .link.bad { border-color: #d01c28; background: #fdf1f2 }
 .link:not(:last-child)::after {
@@ -325,6 +335,9 @@ mod tests {
         let classes: Vec<&str> = links(&page_of_old).into_iter().map(|(_, class)| class).collect();
         assert_eq!(classes, ["ok", "ok", "ok", "ok", "bad", "bad", "bad"]);
         assert!(page_of_old.contains("<li>quote nonce: extraData is") && page_of_old.contains("class=\"unproven\""));
+        // A reader need not scroll for the reason, nor read it again for each step behind it.
+        assert!(page_of_old.contains("<p class=\"bad\"><strong>quote nonce: </strong>extraData is"));
+        assert!(page_of_old.contains("<li>PCR selection, PCR digest: not judged, since quote nonce has failed</li>"));
         let alone = genoa().report_alone();
         let page_of_report = page(&alone, &expectations());
         assert!(page_of_report.contains("<li>quote signature: no quote</li>"));

@@ -15,6 +15,7 @@ pub(crate) use hex::bytes as hex_bytes;
 use crate::chip::Generation;
 use crate::digest::{self, Launch};
 use crate::evidence::boot_log::{self, OfImage};
+use crate::evidence::wire::Algorithm;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use schemars::JsonSchema;
@@ -292,17 +293,6 @@ pub struct KeyRules {
     pub algorithms: Option<Vec<Algorithm>>,
 }
 
-/// A kind of key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Algorithm {
-    /// RSA with 2048 bits.
-    #[serde(rename = "rsa-2048")]
-    Rsa2048,
-    /// NIST P-256.
-    #[serde(rename = "ecc-p256")]
-    EccP256,
-}
-
 /// The state that the TPM runs: true must be so, false must not be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -477,6 +467,8 @@ pub struct Rules {
     pub crls: Vec<Vec<u8>>,
     /// Images.
     pub images: Vec<Image>,
+    /// Certificates of keys that sign files which IMA measures, DER.
+    pub ima_keys: Vec<Vec<u8>>,
 }
 
 impl Rules {
@@ -493,6 +485,7 @@ impl Rules {
             ek_roots: policy.ek_certificate.roots.iter().map(der).collect::<Result<_>>()?,
             crls: policy.revocation.crls.iter().map(der).collect::<Result<_>>()?,
             images: policy.launch.igvm.iter().map(image).collect::<Result<_>>()?,
+            ima_keys: Vec::new(),
             policy,
         })
     }

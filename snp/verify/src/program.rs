@@ -7,8 +7,10 @@ use crate::events::{self, Named};
 use crate::evidence::boot_log::{self, BootLog};
 use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::folder::{Evidence, Kind, read_file};
-use crate::evidence::ima::Measurements;
+use crate::evidence::ima::{Measurements, signature};
 use crate::evidence::manifest::flag;
+use crate::evidence::userspace::UserspaceLog;
+use crate::evidence::wire::Algorithm;
 use crate::input::{self, MOST, certificates};
 use crate::judge::{self, Expectations, Finding, State};
 use crate::memory::{self, Memory};
@@ -51,18 +53,29 @@ pub struct Args {
     /// The handle of the AK, such as 0x81010002.
     #[arg(long, value_name = "HANDLE", value_parser = handle, requires = "tcti")]
     ak_handle: Option<u32>,
+    /// The EK's algorithm; by default the first that the TPM has a certificate for, or RSA-2048. Beside a report it is
+    /// RSA-2048, which manifests name.
+    #[arg(long, value_name = "KIND", requires = "tcti", conflicts_with = "evidence")]
+    ek: Option<Algorithm>,
     /// The log of the TPM's boot; of a device, the kernel's own by default.
     #[arg(long, value_name = "FILE", requires = "tcti")]
     boot_log: Option<PathBuf>,
     /// IMA's list; of a device, the kernel's own by default.
     #[arg(long, value_name = "FILE", requires = "tcti")]
     ima: Option<PathBuf>,
+    /// systemd's log of what it has measured after the boot; of a device, systemd's own by default.
+    #[arg(long, value_name = "FILE", requires = "tcti")]
+    userspace_log: Option<PathBuf>,
     /// Write what the TPM has answered, as a folder that can be judged later.
     #[arg(long, value_name = "FOLDER", requires = "tcti")]
     save: Option<PathBuf>,
     /// An authority that may be above the EK's certificate, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     ek_root: Vec<PathBuf>,
+    /// The certificate of a key that signs files, in DER or PEM; may be given several times. Signatures in IMA's list
+    /// are judged by them: one that is wrong is refused, one by another key is counted. Without any none is judged.
+    #[arg(long, value_name = "FILE")]
+    ima_key: Vec<PathBuf>,
     /// The IGVM file whose launch digest the report must show.
     #[arg(long, value_name = "FILE", conflicts_with = "measurement")]
     igvm: Option<PathBuf>,
@@ -144,11 +157,14 @@ pub struct PredictArgs {
 #[derive(Debug, clap::Args)]
 pub struct LogArgs {
     /// The log of a boot, such as /sys/kernel/security/tpm0/binary_bios_measurements.
-    #[arg(required_unless_present = "ima")]
+    #[arg(required_unless_present_any = ["ima", "userspace"])]
     log: Option<PathBuf>,
     /// A list of IMA, such as /sys/kernel/security/ima/binary_runtime_measurements or ascii_runtime_measurements.
     #[arg(long, value_name = "FILE")]
     ima: Option<PathBuf>,
+    /// systemd's own log, /run/log/systemd/tpm2-measure.log.
+    #[arg(long, value_name = "FILE")]
+    userspace: Option<PathBuf>,
     /// Print events and PCRs as JSON.
     #[arg(long)]
     json: bool,
@@ -267,7 +283,9 @@ pub fn log(args: &LogArgs) -> Result<ExitCode> {
     let mut pcrs = initial_pcrs();
     boot.replay(&mut pcrs)?;
     list.replay(&mut pcrs)?;
-    let named = [events::of_log(&boot), events::of_list(&list)].concat();
+    let userspace = UserspaceLog::parse(&read(&args.userspace)?.unwrap_or_default())?;
+    userspace.replay(&mut pcrs)?;
+    let named = [events::of_log(&boot), events::of_userspace(&userspace), events::of_list(&list)].concat();
     let touched = |pcr: &usize| named.iter().any(|event| !event.sha256.is_empty() && event.pcr as usize == *pcr);
     let values: Vec<(usize, String)> =
         pcrs.iter().enumerate().filter(|(pcr, _)| touched(pcr)).map(|(pcr, value)| (pcr, hex(value))).collect();
@@ -302,7 +320,7 @@ fn evidence(args: &Args) -> Result<Evidence> {
         return Ok(evidence);
     };
     let quote_nonce = args.quote_nonce.clone().map(|nonce| nonce.0);
-    let request = Request { ak: args.ak_handle, quote_nonce, report: files };
+    let request = Request { ak: args.ak_handle, quote_nonce, report: files, ek: args.ek };
     let mut transport = tcti::open(tcti)?;
     let mut evidence = gather(&mut *transport, request).with_context(|| format!("TPM at {tcti}"))?;
     if evidence.kind == Kind::Tpm {
@@ -312,9 +330,10 @@ fn evidence(args: &Args) -> Result<Evidence> {
     }
     add_issuers(&mut evidence, &certificates);
     // After the quote: a list that goes on leads to it by its first entries.
-    let [boot_log, ima] = tcti::logs(tcti);
+    let [boot_log, ima, userspace] = tcti::logs(tcti);
     evidence.boot_events = log_file(args.boot_log.as_ref(), boot_log)?;
     evidence.ima = log_file(args.ima.as_ref(), ima)?;
+    evidence.userspace = log_file(args.userspace_log.as_ref(), userspace)?;
     if let Some(folder) = &args.save {
         ensure!(evidence.kind == Kind::Tpm, "--save: what Azure's TPM answers is not written");
         evidence.write(folder)?;
@@ -370,6 +389,13 @@ fn expectations(args: &Args) -> Result<Expectations> {
     for path in &args.ek_root {
         let roots = certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string())?;
         rules.ek_roots.extend(roots);
+    }
+    for path in &args.ima_key {
+        let keys = certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string())?;
+        keys.iter()
+            .try_for_each(|der| signature::Key::of_certificate(der).map(drop))
+            .with_context(|| path.display().to_string())?;
+        rules.ima_keys.extend(keys);
     }
     Ok(Expectations {
         development_root: args.development_root,

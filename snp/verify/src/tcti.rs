@@ -46,8 +46,9 @@ pub fn open(tcti: &str) -> Result<Box<dyn Transport>> {
     open_as(name, conf).with_context(|| format!("TPM at {tcti}"))
 }
 
-/// Where Linux has the log of the boot and IMA's list, if the name is of a device.
-pub fn logs(tcti: &str) -> [Option<PathBuf>; 2] {
+/// Where Linux has the log of the boot and IMA's list, and systemd its own log, if the name is of a device.
+pub fn logs(tcti: &str) -> [Option<PathBuf>; 3] {
+    const SYSTEMDS: &str = "/run/log/systemd/tpm2-measure.log";
     const SECURITY: &str = "/sys/kernel/security";
     let device = match tcti.split_once(':').unwrap_or((tcti, "")) {
         ("device", "") => Some("/dev/tpmrm0"),
@@ -59,6 +60,7 @@ pub fn logs(tcti: &str) -> [Option<PathBuf>; 2] {
     [
         number.map(|number| format!("{SECURITY}/tpm{number}/binary_bios_measurements").into()),
         number.map(|_| format!("{SECURITY}/ima/binary_runtime_measurements").into()),
+        number.map(|_| SYSTEMDS.into()),
     ]
 }
 
@@ -277,9 +279,10 @@ mod tests {
 
     #[test]
     fn a_device_has_the_kernels_logs() {
-        let [boot, ima] = logs("device:/dev/tpmrm3").map(|path| path.unwrap().display().to_string());
+        let [boot, ima, userspace] = logs("device:/dev/tpmrm3").map(|path| path.unwrap().display().to_string());
         assert_eq!(boot, "/sys/kernel/security/tpm3/binary_bios_measurements");
         assert_eq!(ima, "/sys/kernel/security/ima/binary_runtime_measurements");
+        assert_eq!(userspace, "/run/log/systemd/tpm2-measure.log");
         assert!(logs("device")[0].is_some() && logs("device:/tmp/x")[0].is_none() && logs("swtpm:port=1")[1].is_none());
     }
 

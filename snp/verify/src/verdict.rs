@@ -21,8 +21,8 @@ pub struct Verdict {
     pub missing: Vec<&'static str>,
     /// All rests on the mock root, whose chip key is public: it was accepted, and proves nothing.
     pub development_root: bool,
-    /// What the evidence says of the state that the TPM runs, where it says that. It is proven if the step of REPORT_DATA
-    /// is ok.
+    /// What the evidence says of the state that the TPM runs, where it says that. It is proven if the step of
+    /// REPORT_DATA is ok.
     pub kept: Option<Kept>,
     /// What was measured, by name. The step of the event log says whether the quoted PCRs prove it.
     pub events: Vec<Named>,

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 /// Packages with a library that the host compiles: their tests run here, and their sources are checked by `cargo xtask
 /// ci`. Not the default members alone: the firmware's library is among them, too.
 pub const LIBRARIES: &[&str] = &[
+    "anchor",
     "cpufeatures@0.3.1",
     "tpm-core",
     "tpm-codes",
@@ -26,6 +27,7 @@ pub const LIBRARIES: &[&str] = &[
     "keeper",
     "relay",
     "virtio",
+    "quoin-anchor",
     "quoin-image",
     "quoin-state",
     "sealed",
@@ -45,7 +47,8 @@ pub const LIBRARIES: &[&str] = &[
 
 /// Unit tests, properties, documentation examples; and those of the programs that judge engine and firmware.
 pub fn host() -> Result<Totals> {
-    let packages = LIBRARIES.iter().chain(&["proofs", "model"]).flat_map(|package| ["--package", package]);
+    let packages =
+        LIBRARIES.iter().chain(&["anchor-simulation", "proofs", "model"]).flat_map(|package| ["--package", package]);
     // Its programs and the rest of its tests want other TPMs beside ours.
     let peer = test(["--package", "peer", "--lib"])?;
     let ours = test(packages)?;

@@ -31,6 +31,7 @@
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`running`] | a guest of several processors under a host that lies |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
+//! | [`state`] | a TPM whose state outlives its VM |
 //! | [`two`] | two vCPUs of a guest at once |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 //! | [`window`] | what a host can do at each instruction of a call |
@@ -72,6 +73,7 @@ pub mod processors;
 pub mod reproducible;
 pub mod running;
 pub mod stack;
+pub mod state;
 pub mod tools;
 pub mod two;
 pub mod vmpl0;

@@ -175,10 +175,10 @@ fn go_sev_guest(kit: &Kit<'_>) -> Result<Ready> {
     tools(kit)?;
     let go = Go::fetch()?;
     go.check()?;
-    // No roots but those that are given, and nothing from the network.
+    // No roots but those that are given, nothing from the network, and a guest policy that allows SMT.
     let functions = "CHAIN=$PWD/chain/chain.pem
         by_amd() { \"$GO_CHECK\" -network=false -product_name Milan-B1 \"$@\"; }
-        check() { by_amd -product_key_path \"$CHAIN\" \"$@\"; }"
+        check() { by_amd -product_key_path \"$CHAIN\" -guest_policy 0x30000 \"$@\"; }"
         .to_owned();
     let variables = vec![("GO_CHECK", go.bin().join("go-sev-guest-check").into_os_string())];
     Ok(Ready { version: go.version(go::SEV_GUEST)?, variables, functions })

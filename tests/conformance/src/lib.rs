@@ -12,7 +12,7 @@
 //! | [`selftests`] | the Linux kernel's |
 //! | [`measured`] | a boot of QEMU that measures into the TPM |
 //! | [`certificates`] | OpenSSL, tpm2-tools and FAPI with a TPM that was provisioned |
-//! | [`keylime`] | keylime's library with such a TPM |
+//! | [`mod@keylime`] | keylime's library with such a TPM |
 //! | [`libvirt`] | libvirt's domains, with such TPMs |
 //! | [`tokens`] | a CA whose key is in SoftHSM's token |
 //! | [`clients`] | round trips of tpm2-pkcs11, tpm2-openssl and clevis |

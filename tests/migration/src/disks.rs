@@ -1,5 +1,5 @@
-//! A machine with a disk, as the firmware that is to be around the crate: what it does at boot, with a message, and with
-//! a write that is cut.
+//! A machine with a disk, as the firmware that is to be around the crate: what it does at boot, with a message, and
+//! with a write that is cut.
 
 use crate::chip::Boot;
 use crate::scene::{BOOT_NONCE, IDENTITY, MOST};

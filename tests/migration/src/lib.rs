@@ -6,11 +6,11 @@
 //! | [`chip`] | a secure processor, and a boot on it that gives reports |
 //! | [`scene`] | a source, a destination, and what goes between them |
 //! | [`bits`] | messages of which a bit is another |
-//! | [`disks`], [`simulation`] | two machines with disks, and a host that does what a seed says: `cargo xtask simulate migration` |
+//! | [`disks`], [`simulation`] | two machines with disks, and a host by a seed (`cargo xtask simulate migration`) |
 //! | [`tpm`] | a TPM of the engine's that moves |
 //!
-//! It shares no code with the crate beyond what is public of messages, and signs by the engine's cryptography, which has
-//! vectors of its own; certificates by other programs are judged in tests/certificates.rs.
+//! It shares no code with the crate beyond what is public of messages, and signs by the engine's cryptography, which
+//! has vectors of its own; certificates by other programs are judged in tests/certificates.rs.
 
 pub mod authority;
 pub mod bits;

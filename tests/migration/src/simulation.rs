@@ -1,5 +1,6 @@
-//! Two machines, and a host that does what a seed says: it loses, repeats, holds back and changes messages, begins runs,
-//! gives them up, and takes the power away, amid a write too. A schedule that breaks a rule is found again by its seed.
+//! Two machines, and a host that does what a seed says: it loses, repeats, holds back and changes messages, begins
+//! runs, gives them up, and takes the power away, amid a write too. A schedule that breaks a rule is found again by its
+//! seed.
 //!
 //! The rules: never do two TPMs answer; no command that was answered is forgotten; and whatever was done, when the host
 //! does what it should again, one comes to life, on the destination's machine if that is wanted.

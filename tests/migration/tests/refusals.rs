@@ -329,7 +329,8 @@ fn a_reflected_message() {
     assert_eq!(scene.deliver(&(To::Destination, ready)).unwrap_err(), Refusal::Seal);
 }
 
-/// REPORT_DATA as docs/migration.md has it: SHA-512 of a label and SHA-384 of what was said, each part behind its length.
+/// REPORT_DATA as docs/migration.md has it: SHA-512 of a label and SHA-384 of what was said, each part behind its
+/// length.
 fn report_data(label: &str, said: &[&[u8]]) -> [u8; 64] {
     let lengths: Vec<[u8; 4]> = said.iter().map(|part| u32::try_from(part.len()).unwrap().to_le_bytes()).collect();
     let parts: Vec<&[u8]> = lengths.iter().zip(said).flat_map(|(len, part)| [&len[..], part]).collect();

@@ -1,4 +1,5 @@
-//! The short form of `cargo xtask simulate state` and `garbage`; what is planted is found, and played again by its seed.
+//! The short form of `cargo xtask simulate state` and `garbage`; what is planted is found, and played again by its
+//! seed.
 
 use simulate::drive::Forgotten;
 use simulate::runs::many;

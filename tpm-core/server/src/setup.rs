@@ -15,9 +15,10 @@ use tpm_ports::logging::{self, LevelFilter};
 /// Make a TPM for a virtual machine, with swtpm_setup's options: libvirt calls it so, by a link of that name.
 ///
 /// The folder is that of `quoin-tpm --state`. The CA, if none is named: /etc/quoin-tpm/ca.pem with its key in
-/// ca-key.pem, or in a token whose PKCS #11 URI is the only line of ca-key.uri; or else a development CA in quoin-tpm/development-ca below $XDG_CONFIG_HOME or ~/.config. Certificates are those of RSA,
-/// P-256 and P-384 endorsement keys, of the attestation key and of the device identity; all these keys become
-/// persistent. No platform certificate is made.
+/// ca-key.pem, or in a token whose PKCS #11 URI is the only line of ca-key.uri; or else a development CA in
+/// quoin-tpm/development-ca below $XDG_CONFIG_HOME or ~/.config. Certificates are those of RSA, P-256 and P-384
+/// endorsement keys, of the attestation key and of the device identity; all these keys become persistent. No platform
+/// certificate is made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folder of the TPM; `dir://` may be in front of it.
@@ -224,4 +225,33 @@ fn default_authority() -> Result<AuthorityArgs> {
     let folder = home.join("quoin-tpm");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(AuthorityArgs::development(folder.join("development-ca")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operators;
+    use std::fs;
+
+    #[test]
+    fn an_operators_ca_has_its_key_in_a_file_or_in_a_token_and_not_in_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let said = || format!("{:#}", operators(folder.path()).unwrap_err());
+        assert!(operators(folder.path()).unwrap().is_none());
+        fs::write(at("ca-key.uri"), "pkcs11:object=ca?pin-value=secret\n").unwrap();
+        let found = format!("{:?}", operators(folder.path()).unwrap().unwrap());
+        assert!(found.contains("Token(") && found.contains("ca.pem") && !found.contains("secret"), "{found}");
+        for wrong in ["ca-key.pem", "pkcs11:token=ca", ""] {
+            fs::write(at("ca-key.uri"), wrong).unwrap();
+            assert!(said().contains("ca-key.uri has no PKCS #11 URI"), "{}", said());
+        }
+        fs::write(at("ca-key.pem"), "").unwrap();
+        assert!(said().contains("two keys of a CA"), "{}", said());
+        fs::remove_file(at("ca-key.uri")).unwrap();
+        assert!(format!("{:?}", operators(folder.path()).unwrap()).contains("File("));
+        // A certificate without a key is no reason to take another CA.
+        fs::remove_file(at("ca-key.pem")).unwrap();
+        fs::write(at("ca.pem"), "").unwrap();
+        assert!(operators(folder.path()).unwrap().is_some());
+    }
 }

@@ -100,8 +100,8 @@ impl Tpm {
     /// stays as it was.
     ///
     /// # Errors
-    /// [`Failure`] in failure mode, if `index` is no handle of an NV Index or is provided ([`Tpm::provide_index`]), or if
-    /// there is no room for the contents.
+    /// [`Failure`] in failure mode, if `index` is no handle of an NV Index or is provided ([`Tpm::provide_index`]), or
+    /// if there is no room for the contents.
     pub fn platform_index(&mut self, index: u32, contents: &[u8]) -> Result<(), Failure> {
         let size = u16::try_from(contents.len()).map_err(|_| Failure)?;
         let public = platform_public(index, platform_attributes(), size);

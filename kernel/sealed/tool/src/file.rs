@@ -121,6 +121,7 @@ impl Record {
     pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
         let mut disk = Disk::open(path)?;
         let mut first = vec![0; 8];
+        disk.file.seek(SeekFrom::Start(0))?;
         let length = disk.file.read(&mut first)?;
         if first[..length] == *b"QUOINREC" { Self::exported(disk).map(Some) } else { Self::of_disk(&mut disk) }
             .with_context(|| path.display().to_string())

@@ -2,7 +2,7 @@
 //! among it.
 
 use anyhow::{Context, Result};
-use std::fmt::Write;
+use core::fmt::Write;
 use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store};
 use tpm_core::{Clock, EkTemplate, Entropy, EntropyFailure, Hooks, Locality, MAX_EK_PUBLIC, Tpm};
 use zeroize::Zeroizing;

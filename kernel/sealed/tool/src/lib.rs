@@ -1,7 +1,7 @@
 //! `quoin-state`: what an operator does with the disks on which the firmware keeps a TPM's state.
 //!
-//! What is secret stays so: without the recovery key nothing is opened, and with it seeds, authorizations and contents of
-//! indices are compared, never printed.
+//! What is secret stays so: without the recovery key nothing is opened, and with it seeds, authorizations and contents
+//! of indices are compared, never printed.
 //!
 //! | module | is |
 //! |---|---|
@@ -20,9 +20,9 @@ use std::path::PathBuf;
 
 /// Looks at, checks, prepares, exports, imports and compares the disks on which Quoin keeps a TPM's state.
 ///
-/// Exit status: 0 done, or nothing wrong; 1 a file cannot be read or written, or something else; 2 wrong options; 3 not a
-/// state disk; 4 damaged; 5 no key here opens it; 6 two states differ; 7 something is in the way and nothing was done;
-/// 141 nobody reads the output any more.
+/// Exit status: 0 done, or nothing wrong; 1 a file cannot be read or written, or something else; 2 wrong options; 3 not
+/// a state disk; 4 damaged; 5 no key here opens it; 6 two states differ; 7 something is in the way and nothing was
+/// done; 141 nobody reads the output any more.
 #[derive(Debug, Parser)]
 #[command(name = "quoin-state", version)]
 pub struct Cli {
@@ -44,8 +44,8 @@ enum Verb {
     },
     /// Print what can be seen from outside of a disk, or of an exported record.
     ///
-    /// Version, epoch, identity, the writer's measurement, sizes. A record authenticates all of it; that it does only who
-    /// opens it knows.
+    /// Version, epoch, identity, the writer's measurement, sizes. A record authenticates all of it; that it does only
+    /// who opens it knows.
     Show {
         /// The disk, or an exported record.
         file: PathBuf,
@@ -82,8 +82,8 @@ enum Verb {
     },
     /// Put an exported record on a disk.
     ///
-    /// Without options on an empty disk, as it was: for the firmware and the chip that have written it. With both of them
-    /// for the firmware that has begun a TPM on the disk, wherever it runs: that TPM is replaced.
+    /// Without options on an empty disk, as it was: for the firmware and the chip that have written it. With both of
+    /// them for the firmware that has begun a TPM on the disk, wherever it runs: that TPM is replaced.
     Import {
         /// The exported record, or a disk.
         file: PathBuf,

@@ -6,11 +6,11 @@ use crate::key::{self, hex};
 use crate::{Cli, Done, Verb};
 use anyhow::{Context, Result, anyhow, bail};
 use core::fmt;
+use core::fmt::Write;
 use sealed::disk::{Opened, look, prepare, put_exported, recover};
 use sealed::keys::root;
 use sealed::layout::ROOM;
 use sealed::{Found, Fresh, Head, Import, Kind, RecoveryKey, Refusal};
-use std::fmt::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -219,7 +219,7 @@ fn import_for(file: &Path, disk: &Path, key: &RecoveryKey, attested: &[u8; 32]) 
             hex(addressee.digest())
         ))));
     }
-    let fresh = Fresh::draw(|out| getrandom::fill(out)).context("the system gives no random octets")?;
+    let fresh = Fresh::draw(getrandom::fill).context("the system gives no random octets")?;
     let mut room = vec![0; ROOM];
     let what = Import { from: &record.head, tpm: unsealed.tpm(), beside: &unsealed.opened.beside };
     sealed::import(&mut device, key, &addressee, &what, &fresh, &mut room)

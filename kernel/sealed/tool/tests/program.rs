@@ -81,7 +81,7 @@ impl Firmware {
             Some(state) => tpm.import(state, hooks).unwrap(),
         }
         let startup = with_passwords(cc::STARTUP, &[], &[], &[0, 0]);
-        for command in std::iter::once(&startup).chain(commands) {
+        for command in core::iter::once(&startup).chain(commands) {
             let mut response = vec![0; 4096];
             tpm.execute(hooks, Locality::ZERO, command, &mut response);
             assert_eq!(&response[6..10], [0; 4], "{command:x?}");
@@ -230,7 +230,7 @@ fn check_names_what_is_damaged_and_what_does_not_open() {
     assert!(error.contains("no key here opens it"), "{error}");
     let whole = fs::read(&disk).unwrap();
     // The record of epoch 1 is in slot 1.
-    let slot = SLOTS[1] as usize * 512;
+    let slot = usize::try_from(SLOTS[1]).unwrap() * 512;
     for (at, what) in
         [(20, "the label"), (slot + 30, "the head of the record in slot 1"), (slot + 4096, "the contents")]
     {
@@ -349,11 +349,10 @@ fn diff_tells_what_differs_and_no_secret() {
 fn a_reader_that_goes_ends_it_quietly() {
     let place = Place::new();
     place.disk("disk");
-    let mut child = Command::new(PROGRAM);
-    child.args(["show", &place.text("disk")]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = child.spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
+    // It has gone before the program begins.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(PROGRAM).args(["show", &place.text("disk")]).stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
 }
 

@@ -94,7 +94,7 @@ mod tests {
         for (index, says) in [
             (vtpm::RSA_EK, "of an EK, Name 000b"),
             (vtpm::P256_EK, "of an EK, Name 000b"),
-            (vtpm::P384_EK, "of an EK, SHA-256 of the key "),
+            (vtpm::P384_EK, "of an EK, Name 000c"),
             (vtpm::P256_AK, "of an AK, Name 000b"),
             (vtpm::ISSUER, "of the issuer itself, SHA-256 of the key "),
         ] {

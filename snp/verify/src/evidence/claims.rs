@@ -64,7 +64,7 @@ impl Claims {
         ensure!(key.kty == "RSA" && key.e == EXPONENT, "{name} is not an RSA key with exponent 65537");
         let modulus = URL_SAFE_NO_PAD.decode(&key.n).with_context(|| format!("{name}: its modulus"))?;
         ensure!(modulus.len() == 256, "{name} has {} bits, not 2048", 8 * modulus.len());
-        Ok(Key::Rsa2048 { modulus })
+        Ok(Key::Rsa { bits: 2048, modulus })
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Evidence {
     pub boot_events: Vec<u8>,
     /// The measurement list of Linux's IMA; empty if the guest has none.
     pub ima: Vec<u8>,
+    /// systemd's log of what it has measured after the boot; empty if it has measured nothing.
+    pub userspace: Vec<u8>,
     /// The EK's certificate, DER, as its NV Index has it; empty if there is none. Of [`Kind::Certificate`], any key's.
     pub ek_certificate: Vec<u8>,
     /// Certificates of its issuers, DER, one after another, as their NV Indices have them.
@@ -123,9 +125,10 @@ pub const FILES: [(&str, Field); 21] = [
 ];
 
 /// Files that not every evidence has: an empty field is no file.
-pub const OPTIONAL: [(&str, Field); 4] = [
+pub const OPTIONAL: [(&str, Field); 5] = [
     ("boot-events.bin", |evidence| &mut evidence.boot_events),
     ("ima.bin", |evidence| &mut evidence.ima),
+    ("userspace-events.json", |evidence| &mut evidence.userspace),
     ("ek-certificate.der", |evidence| &mut evidence.ek_certificate),
     ("ek-chain.der", |evidence| &mut evidence.ek_chain),
 ];

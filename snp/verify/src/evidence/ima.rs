@@ -4,6 +4,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`signature`] | signatures of files, and who judges them |
 //! | `template` | which fields an entry has, by the name of its template |
 //! | `list` | entries of both forms as fields |
 //!
@@ -12,6 +13,7 @@
 //! and ones extend the PCR.
 
 mod list;
+pub mod signature;
 mod template;
 
 use super::boot_log::extended;
@@ -44,6 +46,8 @@ pub struct Entry {
     pub name: String,
     /// The file was written while it was measured: what it was, nobody knows.
     pub is_violation: bool,
+    /// The file's security.ima where the template has it; empty where it has not.
+    pub signature: Vec<u8>,
     /// What further fields say, in words.
     pub more: Vec<String>,
     /// What the PCR of the SHA-256 bank is extended by.
@@ -162,6 +166,7 @@ impl Entry {
             digest: Vec::new(),
             name: String::new(),
             is_violation,
+            signature: Vec::new(),
             more: Vec::new(),
             measured,
             padded,
@@ -189,7 +194,11 @@ impl Entry {
                 let (algorithm, digest) = named_digest(field)?;
                 self.more.push(format!("without its signature {algorithm}:{}", hex(&digest)));
             }
-            ("sig" | "evmsig" | "modsig", _) => self.more.push(format!("{name} of {} bytes", field.len())),
+            ("sig", _) => {
+                self.signature = field.to_vec();
+                self.more.push(format!("sig of {} bytes", field.len()));
+            }
+            ("evmsig" | "modsig", _) => self.more.push(format!("{name} of {} bytes", field.len())),
             (_, Form::Number(_)) => {
                 let number = field.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
                 self.more.push(format!("{name} {number}"));
@@ -262,12 +271,12 @@ pub(crate) mod tests {
     }
 
     /// An entry as Linux writes it, in a list with digests of `bank`.
-    fn entry_of(bank: u16, template: &str, fields: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn entry_of(bank: u16, template: &str, fields: &[Vec<u8>]) -> Vec<u8> {
         let data = data(fields);
         [10_u32.to_le_bytes().to_vec(), digest(bank, &data).unwrap(), sized(template.as_bytes()), sized(&data)].concat()
     }
 
-    fn file(file: &[u8], name: &str) -> [Vec<u8>; 2] {
+    pub(crate) fn file(file: &[u8], name: &str) -> [Vec<u8>; 2] {
         [named("sha256", file), zero(name)]
     }
 

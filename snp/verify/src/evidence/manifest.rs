@@ -2,8 +2,9 @@
 //! 1 a list of `TPM2B_PUBLIC`, EKs and AKs, behind version and number; in version 2 what the firmware says of the state
 //! it runs is behind that list ([`Kept`]). All is big-endian.
 
+use super::services;
+use super::template::{self, Ek};
 use super::wire::{Public, Reader};
-use super::{services, template};
 use anyhow::{Context, Result, ensure};
 
 /// How a manifest of version 1 begins; one of version 0 begins with the type of a key.
@@ -109,7 +110,7 @@ pub fn ek(manifest: &[u8]) -> Result<Public> {
         return Public::parse(manifest);
     }
     let keys = list(manifest)?;
-    let of_template = |public: &Public| *public == Public { key: public.key.clone(), ..template::ek_rsa_2048() };
+    let of_template = |public: &Public| Ek::of(public) == Some(&template::EKS[0]);
     let found = keys.iter().find_map(|key| Public::parse(key).ok().filter(of_template));
     found.with_context(|| format!("none of the manifest's {} keys is an EK of template L-1", keys.len()))
 }
@@ -128,7 +129,7 @@ pub(crate) mod tests {
     }
 
     fn rsa() -> Public {
-        Public { key: Key::Rsa2048 { modulus: vec![0xC3; 256] }, ..template::ek_rsa_2048() }
+        Public { key: Key::Rsa { bits: 2048, modulus: vec![0xC3; 256] }, ..template::ek_rsa_2048() }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! This is a second implementation on purpose: the verifier shares no code with the TPM that it judges.
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256, Sha384};
 
 /// Algorithm identifiers, `TPM_ALG_ID` (Part 2, 6.3).
 pub mod alg {
@@ -37,8 +39,6 @@ pub mod attribute {
     pub const SIGN: u32 = 1 << 18;
 }
 
-/// `TPM_ECC_NIST_P256` (Part 2, 6.4).
-pub const NIST_P256: u16 = 0x0003;
 /// `TPM_RH_ENDORSEMENT` (Part 2, 7.4).
 pub const RH_ENDORSEMENT: u32 = 0x4000_000B;
 /// `TPM_GENERATED_VALUE` (Part 2, 6.2), the magic with which every structure begins that a restricted key signs for the
@@ -125,14 +125,14 @@ impl<'a> Reader<'a> {
 /// The public area of a key, `TPMT_PUBLIC` (Part 2, 12.2.4), of the kinds that evidence knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Public {
-    /// `nameAlg`; only SHA-256 is read.
+    /// `nameAlg`; only SHA-256 and SHA-384 are read.
     pub name_alg: u16,
     /// `objectAttributes`.
     pub attributes: u32,
     /// `authPolicy`.
     pub policy: Vec<u8>,
-    /// True for `symmetric` = AES-128 in CFB mode, false for `TPM_ALG_NULL`.
-    pub aes_128_cfb: bool,
+    /// Bits of the key where `symmetric` is AES in CFB mode, 128 or 256; `None` is `TPM_ALG_NULL`.
+    pub aes_cfb: Option<u16>,
     /// `scheme` and its hash; `None` is `TPM_ALG_NULL`.
     pub scheme: Option<(u16, u16)>,
     /// The rest of `parameters`, and `unique`.
@@ -142,18 +142,105 @@ pub struct Public {
 /// What differs between RSA and ECC keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// RSA-2048 with exponent 65537 (encoded as 0).
-    Rsa2048 {
-        /// The modulus, big-endian, 256 bytes; in a template anything.
+    /// RSA with exponent 65537 (encoded as 0).
+    Rsa {
+        /// 2048, 3072 or 4096.
+        bits: u16,
+        /// The modulus, big-endian, of so many bits; in a template anything.
         modulus: Vec<u8>,
     },
-    /// A point of NIST P-256.
-    P256 {
-        /// Affine x, 32 bytes; empty in a template.
+    /// A point of a curve.
+    Ecc {
+        /// The curve.
+        curve: Curve,
+        /// Affine x, as long as the curve's coordinates; in a template anything.
         x: Vec<u8>,
-        /// Affine y, 32 bytes; empty in a template.
+        /// Affine y, likewise.
         y: Vec<u8>,
     },
+}
+
+/// Algorithm and size of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "program", derive(clap::ValueEnum))]
+pub enum Algorithm {
+    /// RSA with 2048 bits.
+    #[serde(rename = "rsa-2048")]
+    #[cfg_attr(feature = "program", value(name = "rsa-2048"))]
+    Rsa2048,
+    /// RSA with 3072 bits.
+    #[serde(rename = "rsa-3072")]
+    #[cfg_attr(feature = "program", value(name = "rsa-3072"))]
+    Rsa3072,
+    /// RSA with 4096 bits.
+    #[serde(rename = "rsa-4096")]
+    #[cfg_attr(feature = "program", value(name = "rsa-4096"))]
+    Rsa4096,
+    /// NIST P-256.
+    #[serde(rename = "ecc-p256")]
+    #[cfg_attr(feature = "program", value(name = "ecc-p256"))]
+    EccP256,
+    /// NIST P-384.
+    #[serde(rename = "ecc-p384")]
+    #[cfg_attr(feature = "program", value(name = "ecc-p384"))]
+    EccP384,
+}
+
+impl Algorithm {
+    /// As policy files and options have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::Rsa4096 => "rsa-4096",
+            Self::EccP256 => "ecc-p256",
+            Self::EccP384 => "ecc-p384",
+        }
+    }
+}
+
+impl Key {
+    /// Its algorithm and size.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Rsa { bits: 4096, .. } => Algorithm::Rsa4096,
+            Self::Rsa { bits: 3072, .. } => Algorithm::Rsa3072,
+            Self::Rsa { .. } => Algorithm::Rsa2048,
+            Self::Ecc { curve: Curve::P256, .. } => Algorithm::EccP256,
+            Self::Ecc { curve: Curve::P384, .. } => Algorithm::EccP384,
+        }
+    }
+}
+
+/// Curves, `TPM_ECC_CURVE` (Part 2, 6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Curve {
+    /// `TPM_ECC_NIST_P256`.
+    P256 = 0x0003,
+    /// `TPM_ECC_NIST_P384`.
+    P384 = 0x0004,
+}
+
+impl Curve {
+    /// Bytes of a coordinate.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+        }
+    }
+
+    fn parse(number: u16) -> Result<Self> {
+        let known = [Self::P256, Self::P384].into_iter().find(|curve| *curve as u16 == number);
+        known.with_context(|| format!("curve {number:#06x} is neither NIST P-256 nor P-384"))
+    }
+}
+
+/// The digest of `parts`, one behind the other, by a `nameAlg`.
+pub fn hash(name_alg: u16, parts: &[&[u8]]) -> Vec<u8> {
+    let all = parts.concat();
+    if name_alg == alg::SHA384 { Sha384::digest(all).to_vec() } else { Sha256::digest(all).to_vec() }
 }
 
 impl Public {
@@ -162,10 +249,13 @@ impl Public {
         let mut reader = Reader::new(bytes);
         let object_type = reader.u16()?;
         let name_alg = reader.u16()?;
-        ensure!(name_alg == alg::SHA256, "nameAlg {name_alg:#06x} is not SHA-256");
+        ensure!(
+            matches!(name_alg, alg::SHA256 | alg::SHA384),
+            "nameAlg {name_alg:#06x} is neither SHA-256 nor SHA-384"
+        );
         let attributes = reader.u32()?;
         let policy = reader.tpm2b()?.to_vec();
-        let aes_128_cfb = symmetric(&mut reader)?;
+        let aes_cfb = symmetric(&mut reader)?;
         let scheme = scheme(&mut reader)?;
         let key = match object_type {
             alg::RSA => rsa_key(&mut reader)?,
@@ -173,7 +263,7 @@ impl Public {
             other => bail!("key type {other:#06x} is neither RSA nor ECC"),
         };
         reader.end()?;
-        Ok(Self { name_alg, attributes, policy, aes_128_cfb, scheme, key })
+        Ok(Self { name_alg, attributes, policy, aes_cfb, scheme, key })
     }
 
     /// Reads a `TPM2B_PUBLIC` that is nothing else.
@@ -187,26 +277,29 @@ impl Public {
     /// The `TPMT_PUBLIC`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let object_type = match self.key {
-            Key::Rsa2048 { .. } => alg::RSA,
-            Key::P256 { .. } => alg::ECC,
+            Key::Rsa { .. } => alg::RSA,
+            Key::Ecc { .. } => alg::ECC,
         };
         let mut bytes = Vec::new();
         bytes.extend(object_type.to_be_bytes());
         bytes.extend(self.name_alg.to_be_bytes());
         bytes.extend(self.attributes.to_be_bytes());
         bytes.extend(tpm2b(&self.policy));
-        bytes.extend(words(if self.aes_128_cfb { &[alg::AES, 128, alg::CFB] } else { &[alg::NULL] }));
+        match self.aes_cfb {
+            Some(bits) => bytes.extend(words(&[alg::AES, bits, alg::CFB])),
+            None => bytes.extend(words(&[alg::NULL])),
+        }
         match self.scheme {
             Some((scheme, hash)) => bytes.extend(words(&[scheme, hash])),
             None => bytes.extend(words(&[alg::NULL])),
         }
         match &self.key {
-            Key::Rsa2048 { modulus } => {
-                bytes.extend(words(&[2048, 0, 0]));
+            Key::Rsa { bits, modulus } => {
+                bytes.extend(words(&[*bits, 0, 0]));
                 bytes.extend(tpm2b(modulus));
             }
-            Key::P256 { x, y } => {
-                bytes.extend(words(&[NIST_P256, alg::NULL]));
+            Key::Ecc { curve, x, y } => {
+                bytes.extend(words(&[*curve as u16, alg::NULL]));
                 bytes.extend(tpm2b(x));
                 bytes.extend(tpm2b(y));
             }
@@ -216,12 +309,12 @@ impl Public {
 
     /// The object's Name (Part 1, 14): `nameAlg` and the digest of the public area.
     pub fn name(&self) -> Vec<u8> {
-        [self.name_alg.to_be_bytes().as_slice(), &Sha256::digest(self.to_bytes())].concat()
+        [self.name_alg.to_be_bytes().as_slice(), &hash(self.name_alg, &[&self.to_bytes()])].concat()
     }
 
     /// The Qualified Name of a primary key under the endorsement hierarchy (Part 1, 23.5).
     pub fn endorsement_qualified_name(&self) -> Vec<u8> {
-        let digest = Sha256::new().chain_update(RH_ENDORSEMENT.to_be_bytes()).chain_update(self.name()).finalize();
+        let digest = hash(self.name_alg, &[&RH_ENDORSEMENT.to_be_bytes(), &self.name()]);
         [self.name_alg.to_be_bytes().as_slice(), &digest].concat()
     }
 }
@@ -230,7 +323,7 @@ impl Public {
     /// The Qualified Name of a key whose parent is a primary key of the endorsement hierarchy.
     pub fn qualified_name_below(&self, parent: &Self) -> Vec<u8> {
         let parent = parent.endorsement_qualified_name();
-        let digest = Sha256::new().chain_update(parent).chain_update(self.name()).finalize();
+        let digest = hash(self.name_alg, &[&parent, &self.name()]);
         [self.name_alg.to_be_bytes().as_slice(), &digest].concat()
     }
 }
@@ -239,13 +332,16 @@ fn words(values: &[u16]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_be_bytes()).collect()
 }
 
-fn symmetric(reader: &mut Reader<'_>) -> Result<bool> {
+fn symmetric(reader: &mut Reader<'_>) -> Result<Option<u16>> {
     match reader.u16()? {
-        alg::NULL => Ok(false),
+        alg::NULL => Ok(None),
         alg::AES => {
             let (bits, mode) = (reader.u16()?, reader.u16()?);
-            ensure!((bits, mode) == (128, alg::CFB), "symmetric algorithm is not AES-128-CFB");
-            Ok(true)
+            ensure!(
+                matches!(bits, 128 | 256) && mode == alg::CFB,
+                "symmetric algorithm is neither AES-128-CFB nor AES-256-CFB"
+            );
+            Ok(Some(bits))
         }
         other => bail!("symmetric algorithm {other:#06x} is neither AES nor NULL"),
     }
@@ -261,19 +357,18 @@ fn scheme(reader: &mut Reader<'_>) -> Result<Option<(u16, u16)>> {
 
 fn rsa_key(reader: &mut Reader<'_>) -> Result<Key> {
     let (bits, exponent) = (reader.u16()?, reader.u32()?);
-    ensure!(bits == 2048, "RSA key of {bits} bits, not 2048");
+    ensure!(matches!(bits, 2048 | 3072 | 4096), "RSA key of {bits} bits, not 2048, 3072 or 4096");
     ensure!(exponent == 0, "RSA exponent {exponent}, not the default (0)");
     let modulus = reader.tpm2b()?.to_vec();
-    Ok(Key::Rsa2048 { modulus })
+    Ok(Key::Rsa { bits, modulus })
 }
 
 fn ecc_key(reader: &mut Reader<'_>) -> Result<Key> {
-    let (curve, kdf) = (reader.u16()?, reader.u16()?);
-    ensure!(curve == NIST_P256, "curve {curve:#06x} is not NIST P-256");
+    let (curve, kdf) = (Curve::parse(reader.u16()?)?, reader.u16()?);
     ensure!(kdf == alg::NULL, "kdf {kdf:#06x} is not NULL");
     let x = reader.tpm2b()?.to_vec();
     let y = reader.tpm2b()?.to_vec();
-    Ok(Key::P256 { x, y })
+    Ok(Key::Ecc { curve, x, y })
 }
 
 /// What a quote says, `TPMS_ATTEST` with `TPMS_QUOTE_INFO` (Part 2, 10.12), before anybody has judged it.
@@ -384,13 +479,14 @@ mod tests {
 
     fn ek() -> Vec<u8> {
         let mut public = template::ek_rsa_2048();
-        public.key = Key::Rsa2048 { modulus: vec![0xA5; 256] };
+        public.key = Key::Rsa { bits: 2048, modulus: vec![0xA5; 256] };
         public.to_bytes()
     }
 
     #[test]
     fn a_public_area_survives_parsing() {
-        for template in [template::ek_rsa_2048(), template::ak_p256()] {
+        let eks = template::EKS.iter().map(template::Ek::public);
+        for template in eks.chain([template::ak_p256(), template::ak_rsa_2048()]) {
             assert_eq!(Public::parse(&template.to_bytes()).unwrap(), template);
         }
     }

@@ -4,12 +4,12 @@
 use super::{Case, chain, signature, tpm};
 use crate::digest::hex;
 use crate::evidence::folder::Kind;
-use crate::evidence::wire::{Key, Public};
+use crate::evidence::wire::{Curve, Key, Public};
 use crate::evidence::{carried, template};
 use anyhow::{Context, Result, bail, ensure};
-use rsa::RsaPublicKey;
 use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, RsaPublicKey};
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -24,7 +24,11 @@ const RSA: [&str; 2] = ["1.2.840.113549.1.1.1", "1.2.840.113549.1.1.7"];
 
 /// tcg-kp-EKCertificate and tcg-kp-AIKCertificate.
 const PURPOSES: [(Purpose, &str); 2] = [(Purpose::Endorsement, "2.23.133.8.1"), (Purpose::Attestation, "2.23.133.8.3")];
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+/// secp256r1 and secp384r1 (RFC 5480).
+const CURVES: [(Curve, ObjectIdentifier); 2] = [
+    (Curve::P256, ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7")),
+    (Curve::P384, ObjectIdentifier::new_unwrap("1.3.132.0.34")),
+];
 
 /// What a certificate of the firmware's says that its key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +49,8 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
         return under_a_root(case, leaf, seen);
     }
     let ek = tpm::ek(case)?;
-    let key = &leaf.tbs_certificate.subject_public_key_info;
-    let expected = tpm::rsa_public_key(tpm::modulus(&ek)?)?;
-    let is_rsa = RSA.iter().any(|oid| key.algorithm.oid.to_string() == **oid);
-    ensure!(is_rsa && key.subject_public_key.raw_bytes() == expected, "the certificate is of another key than the EK");
+    let certified = public_key(&leaf).context("the certificate is of another key than the EK")?;
+    ensure!(certified == ek.key, "the certificate is of another key than the EK");
     if !case.evidence.statement.is_empty() {
         let (purpose, seen) = of_firmware(case, &leaf)?;
         ensure!(purpose == Purpose::Endorsement, "the certificate is not of an EK");
@@ -120,27 +122,43 @@ pub(super) fn key(case: &Case<'_>, wanted: Purpose) -> Result<Public> {
     public(&leaf, wanted)
 }
 
-/// Its public area, if the template is one that is known here.
+/// Its public area, if the template is one that is known here: that of an EK is the first of its kind in the profile,
+/// as the firmware has them.
 fn public(leaf: &Certificate, purpose: Purpose) -> Result<Public> {
-    let info = &leaf.tbs_certificate.subject_public_key_info;
-    let bytes = info.subject_public_key.as_bytes().context("a key that is no whole number of bytes")?;
-    let is_rsa = RSA.iter().any(|oid| info.algorithm.oid.to_string() == **oid);
-    let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
-    let key = match bytes {
-        _ if is_rsa => Key::Rsa2048 { modulus: RsaPublicKey::from_pkcs1_der(bytes)?.n().to_bytes_be() },
-        [4, point @ ..] if curve == Some(P256) && point.len() == 64 => {
-            let (x, y) = point.split_at(32);
-            Key::P256 { x: x.to_vec(), y: y.to_vec() }
-        }
-        _ => bail!("a key of a kind that is not known here"),
-    };
+    let key = public_key(leaf)?;
     let template = match (purpose, &key) {
-        (Purpose::Endorsement, _) => template::ek_rsa_2048(),
-        (Purpose::Attestation, Key::Rsa2048 { .. }) => template::ak_rsa_2048(),
-        (Purpose::Attestation, Key::P256 { .. }) => template::ak_p256(),
+        (Purpose::Endorsement, _) => first_of_kind(&key).context("an EK of a kind that is not known here")?,
+        (Purpose::Attestation, Key::Rsa { bits: 2048, .. }) => template::ak_rsa_2048(),
+        (Purpose::Attestation, Key::Ecc { curve: Curve::P256, .. }) => template::ak_p256(),
+        (Purpose::Attestation, _) => bail!("an AK of a kind that is not known here"),
         (Purpose::Issuer, _) => bail!("the issuer is no key of the TPM's"),
     };
     Ok(Public { key, ..template })
+}
+
+fn first_of_kind(key: &Key) -> Option<Public> {
+    template::EKS.iter().find(|ek| ek.kind == key.algorithm()).map(template::Ek::public)
+}
+
+/// The key of a certificate, as a TPM has it.
+fn public_key(leaf: &Certificate) -> Result<Key> {
+    let info = &leaf.tbs_certificate.subject_public_key_info;
+    let bytes = info.subject_public_key.as_bytes().context("a key that is no whole number of bytes")?;
+    if RSA.iter().any(|oid| info.algorithm.oid.to_string() == **oid) {
+        let key = RsaPublicKey::from_pkcs1_der(bytes)?;
+        ensure!(*key.e() == BigUint::from(65537_u32), "an RSA key with another exponent than 65537");
+        let modulus = key.n().to_bytes_be();
+        return Ok(Key::Rsa { bits: u16::try_from(8 * modulus.len())?, modulus });
+    }
+    let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+    let curve = CURVES.iter().find(|(_, oid)| curve == Some(*oid)).map(|(curve, _)| *curve);
+    match (curve, bytes) {
+        (Some(curve), [4, point @ ..]) if point.len() == 2 * curve.size() => {
+            let (x, y) = point.split_at(curve.size());
+            Ok(Key::Ecc { curve, x: x.to_vec(), y: y.to_vec() })
+        }
+        _ => bail!("a key of a kind that is not known here"),
+    }
 }
 
 /// Goes from issuer to issuer, to a root of the verifier's or as far as certificates are there; gives their names.

@@ -60,7 +60,8 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
             | Step::PcrDigest,
         ) => no_quote(),
         (_, Step::EventLog) => {
-            no_quote().or_else(|| why(evidence.boot_events.is_empty() && evidence.ima.is_empty(), "no event log"))
+            let logs = [&evidence.boot_events, &evidence.ima, &evidence.userspace];
+            no_quote().or_else(|| why(logs.iter().all(|log| log.is_empty()), "no event log"))
         }
         _ => None,
     }

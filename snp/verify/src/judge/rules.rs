@@ -1,14 +1,14 @@
 //! The rules of a policy file ([`crate::policy`]). Each refusal begins with the rule as the file has it.
 
-use super::{Case, Step, chain, tpm};
+use super::{Case, Step, chain, logs, tpm};
 use crate::chip::{Generation, Levels};
 use crate::digest::hex;
 use crate::evidence::boot_log::BootEvent;
 use crate::evidence::report::SigningKey;
 use crate::evidence::services;
-use crate::evidence::wire::{Key, PCR_COUNT, Public};
+use crate::evidence::wire::{PCR_COUNT, Public};
 use crate::policy::{
-    Algorithm, Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, Part,
+    Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, Part,
     PlatformInfo, Policy, ReportRules, Revocation, StateRules,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -244,13 +244,15 @@ pub(super) fn keys(case: &Case<'_>) -> Result<String> {
 }
 
 fn key(which: &str, rules: &KeyRules, public: &Public) -> Result<()> {
-    let (kind, name) = match public.key {
-        Key::Rsa2048 { .. } => (Algorithm::Rsa2048, "rsa-2048"),
-        Key::P256 { .. } => (Algorithm::EccP256, "ecc-p256"),
-    };
-    let allowed = rules.algorithms.as_ref().is_none_or(|algorithms| algorithms.contains(&kind));
+    let algorithm = public.key.algorithm();
+    let allowed = rules.algorithms.as_ref().is_none_or(|algorithms| algorithms.contains(&algorithm));
+    let name = algorithm.name();
     ensure!(allowed, "{which}.algorithms: the key is {name}, which is not among them");
-    let name = public.name().try_into().ok().context("a Name of another length")?;
+    if rules.names.is_empty() {
+        return Ok(());
+    }
+    let name = public.name().try_into();
+    let name = name.ok().with_context(|| format!("{which}.names: the key's Name is by another hash than SHA-256"))?;
     one_of(&format!("{which}.names"), &rules.names, name)
 }
 
@@ -268,9 +270,9 @@ pub(super) fn pcrs(case: &Case<'_>) -> Result<String> {
 
 /// The event log, which leads to the quoted PCRs, has what it must have.
 pub(super) fn events(case: &Case<'_>) -> Result<String> {
-    let log = tpm::replayed_log(case).context("events: there are rules, and the evidence has no proven event log")?;
+    let log = logs::replayed_log(case).context("events: there are rules, and the evidence has no proven event log")?;
     for (number, rule) in case.policy().events.iter().enumerate() {
-        let judged = tpm::explained(case, rule.pcr).and_then(|()| event(rule, &log));
+        let judged = logs::explained(case, rule.pcr).and_then(|()| event(rule, &log));
         judged.with_context(|| format!("events, rule {}", number + 1))?;
     }
     Ok(format!("{} rules, {} events", case.policy().events.len(), log.len()))

@@ -1,5 +1,6 @@
 //! Signature checks over raw bytes, with graviola: a library that neither the firmware nor the `sev` crate uses.
 
+use crate::evidence::wire::Curve;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use graviola::{
     hashing::{Sha256, Sha384, Sha512},
@@ -75,13 +76,22 @@ pub(super) fn of_certificate(
     verdict.map_err(|_| anyhow!("the signature is wrong"))
 }
 
-/// Is (x, y) a point of P-256?
-pub(super) fn on_p256(x: &[u8], y: &[u8]) -> Result<()> {
-    ensure!(x.len() == 32 && y.len() == 32, "coordinates of 32 bytes each");
-    match ecdsa::VerifyingKey::<P256>::from_x962_uncompressed(&[&[4], x, y].concat()) {
-        Ok(_) => Ok(()),
-        Err(error) => bail!("not a point of P-256: {error:?}"),
+/// Is (x, y) a point of the curve?
+pub(super) fn on_curve(curve: Curve, x: &[u8], y: &[u8]) -> Result<()> {
+    let size = curve.size();
+    ensure!(x.len() == size && y.len() == size, "coordinates of {size} bytes each");
+    let point = [&[4], x, y].concat();
+    match curve {
+        Curve::P256 => {
+            ecdsa::VerifyingKey::<P256>::from_x962_uncompressed(&point)
+                .map_err(|error| anyhow!("not a point of P-256: {error:?}"))?;
+        }
+        Curve::P384 => {
+            ecdsa::VerifyingKey::<P384>::from_x962_uncompressed(&point)
+                .map_err(|error| anyhow!("not a point of P-384: {error:?}"))?;
+        }
     }
+    Ok(())
 }
 
 /// A scalar in 32 bytes: TPMs write it with or without leading zeros.

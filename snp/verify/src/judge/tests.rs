@@ -7,13 +7,13 @@ pub(crate) mod twin;
 pub(crate) mod vtpm;
 
 use super::{Expectations, STEPS, Step, certified, verify};
-use crate::evidence::boot_log::tests::log;
+use crate::evidence::boot_log::tests::{log, of_ovmf};
 use crate::evidence::boot_log::{Expected, OfImage};
 use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
-use crate::evidence::folder::Evidence;
+use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::tests::list;
-use crate::evidence::wire::{Key, PCR_COUNT, Public, alg, attribute, sha256_selection, tpm2b};
-use crate::evidence::{credential, template};
+use crate::evidence::wire::{Curve, Key, PCR_COUNT, Public, alg, attribute, sha256_selection, tpm2b};
+use crate::evidence::{credential, template, userspace};
 use crate::flips::flips;
 #[cfg(feature = "program")]
 use crate::program::judge;
@@ -93,7 +93,7 @@ fn what_is_wrong_and_signed_fails_at_its_own_step() {
             twin.ak_public.attributes &= !attribute::FIXED_PARENT;
         }),
         (Step::AttestationKey, "no point of the curve", |twin| {
-            twin.ak_public.key = Key::P256 { x: vec![1; 32], y: vec![1; 32] };
+            twin.ak_public.key = Key::Ecc { curve: Curve::P256, x: vec![1; 32], y: vec![1; 32] };
         }),
         (Step::QuoteSignature, "another key's quote", |twin| {
             twin.ak = p256::ecdsa::SigningKey::from_slice(&[0x33; 32]).unwrap();
@@ -142,7 +142,8 @@ fn what_is_exchanged_in_the_folder_fails_at_its_own_step() {
             let secrets = Twin::new().secrets;
             let mut modulus = vec![0xC5; 256];
             modulus[255] = 0x01;
-            evidence.encrypted_seed = credential::make(&modulus, &evidence.ak_name, &secrets).unwrap().encrypted_seed;
+            let ek = Public { key: Key::Rsa { bits: 2048, modulus }, ..template::ek_rsa_2048() };
+            evidence.encrypted_seed = credential::make(&ek, &evidence.ak_name, &secrets).unwrap().encrypted_seed;
         }),
         (Step::QuoteSignature, "a bit of clockInfo", |evidence| evidence.quote[80] ^= 1),
         (Step::PcrDigest, "PCRs in another order", |evidence| evidence.pcrs.rotate_left(32)),
@@ -194,6 +195,26 @@ fn a_list_that_goes_on_after_a_quote_is_taken_up_to_it() {
         "0 events and 2 measurements of IMA (2 more are later than the quote, and not proven) lead to 1 quoted PCRs"
     );
     assert_eq!(verdict.events.len(), 2, "those that are proven");
+}
+
+#[test]
+fn records_of_systemds_lead_on_from_the_boot_and_are_taken_up_to_the_quote() {
+    let twin = Twin { boot_events: of_ovmf(), userspace: userspace::tests::log(), ..Twin::new() };
+    for mut evidence in [twin.azure(), twin.evidence()] {
+        assert_eq!(refused_at(&evidence, &expectations()), None);
+        let later = userspace::tests::record("\"pcr\":11", "ready", "phase", None);
+        evidence.userspace.extend(later.as_bytes());
+        let verdict = Verdict::of(&evidence, &expectations());
+        if evidence.kind == Kind::Quoin {
+            assert_eq!(refused_at(&evidence, &expectations()), Some(Step::EventLog), "all must lead to it");
+            continue;
+        }
+        let says = verdict.to_json()["steps"][19]["says"].as_str().unwrap().to_owned();
+        assert!(says.contains(" and 4 records of systemd (1 more are later than the quote, and not proven)"), "{says}");
+        let kinds: Vec<&str> = verdict.events.iter().map(|event| event.kind.as_str()).collect();
+        let own = ["systemd phase", "systemd volume-key", "systemd nvpcr-init", "systemd phase"];
+        assert!(kinds.ends_with(&own), "{kinds:?}");
+    }
 }
 
 /// A TPM that was asked over its TCTI, with and without what vouches for it.
@@ -256,7 +277,10 @@ fn an_ak_below_the_ek_signs_as_one_below_it() {
 fn an_object_is_certified_by_the_ak_and_by_its_name() {
     let mut twin = Twin::new();
     let evidence = twin.evidence();
-    let object = |last| Public { key: Key::P256 { x: vec![1; 32], y: vec![last; 32] }, ..template::ak_p256() };
+    let object = |last| Public {
+        key: Key::Ecc { curve: Curve::P256, x: vec![1; 32], y: vec![last; 32] },
+        ..template::ak_p256()
+    };
     let public = |last| tpm2b(&object(last).to_bytes());
     twin.quote.kind = 0x8017;
     twin.quote.selection = tpm2b(&object(1).name());

@@ -1,15 +1,13 @@
-//! What the TPM says: keys, credential, quote, PCRs (TPM 2.0 Library specification).
+//! What the TPM says: keys, credential, quote, PCRs (TPM 2.0 Library specification). [`super::logs`] has the events.
 
 use super::ek_certificate::{self, Purpose};
-use super::{Case, ensure_equal, report, signature};
+use super::{Case, ensure_equal, signature};
 use crate::digest::hex;
-use crate::evidence::boot_log::{BootEvent, BootLog};
 use crate::evidence::claims::Claims;
-use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, Kind};
-use crate::evidence::ima::{self, Measurements};
+use crate::evidence::template::Ek;
 use crate::evidence::wire::{
-    Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
+    Attest, Curve, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
     attribute, certified_name, tpm2b,
 };
 use crate::evidence::{credential, manifest, services, template};
@@ -17,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::{BigUint, RsaPublicKey};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The EK's public area, as the evidence names it.
 pub(super) fn ek(case: &Case<'_>) -> Result<Public> {
@@ -37,30 +35,30 @@ pub(super) fn ak(case: &Case<'_>) -> Result<Public> {
     }
 }
 
-/// The manifest is an RSA-2048 EK of the TCG's template (EK Credential Profile, L-1), and nothing else.
+/// The EK is of a template of the TCG's (EK Credential Profile, Annex B), and nothing else; what a manifest or claims
+/// name is of template L-1, RSA-2048.
 pub(super) fn endorsement_key(case: &Case<'_>) -> Result<String> {
     let ek = ek(case)?;
-    let modulus = modulus(&ek)?;
-    ensure!(
-        modulus.len() == 256 && modulus[0] & 0x80 != 0 && modulus[255] & 1 != 0,
-        "the modulus has not 2048 bits, or is even"
-    );
-    let expected = Public { key: ek.key.clone(), ..template::ek_rsa_2048() };
-    ensure!(ek == expected, "its attributes, policy or algorithms are not those of the template");
+    let is_any = matches!(case.evidence.kind, Kind::Tpm | Kind::Certificate);
+    ensure!(is_any || matches!(ek.key, Key::Rsa { bits: 2048, .. }), "not an RSA-2048 key");
+    match &ek.key {
+        Key::Rsa { bits, modulus } => {
+            let odd = modulus.last().is_some_and(|last| last & 1 != 0);
+            let long =
+                modulus.len() == usize::from(*bits) / 8 && modulus.first().is_some_and(|first| first & 0x80 != 0);
+            ensure!(long && odd, "the modulus has not {bits} bits, or is even");
+        }
+        Key::Ecc { curve, x, y } => signature::on_curve(*curve, x, y)?,
+    }
+    let template = Ek::of(&ek).filter(|template| is_any || **template == template::EKS[0]);
+    let template = template.context("its attributes, policy or algorithms are not those of the template")?;
     let manifest = services::vtpm(&case.evidence.manifest)?;
     let others = if manifest::is_list(manifest) {
         format!(", and {} other keys", manifest::list(manifest)?.len() - 1)
     } else {
         String::new()
     };
-    Ok(format!("Name {}{others}", hex(&ek.name())))
-}
-
-pub(super) fn modulus(ek: &Public) -> Result<&[u8]> {
-    match &ek.key {
-        Key::Rsa2048 { modulus } => Ok(modulus),
-        Key::P256 { .. } => bail!("not an RSA key"),
-    }
+    Ok(format!("Name {}, template {}{others}", hex(&ek.name()), template.number))
 }
 
 /// The AK is a restricted signing key that cannot leave its TPM.
@@ -73,12 +71,12 @@ pub(super) fn attestation_key(case: &Case<'_>) -> Result<String> {
     if case.evidence.kind == Kind::Tpm {
         restricted(&ak)?;
     } else {
-        ensure!(matches!(ak.key, Key::P256 { .. }), "not a P-256 key");
+        ensure!(is_p256(&ak), "not a P-256 key");
         let expected = Public { key: ak.key.clone(), ..template::ak_p256() };
         ensure!(ak == expected, "its attributes or algorithms are not those of a restricted signing key in this TPM");
     }
-    if let Key::P256 { x, y } = &ak.key {
-        signature::on_p256(x, y)?;
+    if let Key::Ecc { curve, x, y } = &ak.key {
+        signature::on_curve(*curve, x, y)?;
     }
     ensure_equal("the AK's Name in the challenge", &case.evidence.ak_name, &ak.name())?;
     let manifest = services::vtpm(&case.evidence.manifest)?;
@@ -95,8 +93,9 @@ fn restricted(ak: &Public) -> Result<()> {
         | attribute::RESTRICTED
         | attribute::SIGN;
     let wanted = match ak.key {
-        Key::Rsa2048 { .. } => (alg::RSASSA, alg::SHA256),
-        Key::P256 { .. } => (alg::ECDSA, alg::SHA256),
+        Key::Rsa { bits: 2048, .. } => (alg::RSASSA, alg::SHA256),
+        Key::Ecc { curve: Curve::P256, .. } => (alg::ECDSA, alg::SHA256),
+        _ => bail!("neither an RSA-2048 nor a P-256 key"),
     };
     ensure!(
         ak.attributes & (MUST | attribute::DECRYPT) == MUST && ak.scheme == Some(wanted),
@@ -109,12 +108,12 @@ fn restricted(ak: &Public) -> Result<()> {
 pub(super) fn credential(case: &Case<'_>) -> Result<String> {
     let evidence = case.evidence;
     let secrets = credential::Secrets {
-        credential: evidence.credential.as_slice().try_into()?,
-        seed: evidence.seed.as_slice().try_into()?,
-        oaep_seed: evidence.oaep_seed.as_slice().try_into()?,
+        credential: evidence.credential.clone(),
+        seed: evidence.seed.clone(),
+        oaep_seed: evidence.oaep_seed.clone(),
     };
     let ek = manifest::ek(&evidence.manifest)?;
-    let challenge = credential::make(modulus(&ek)?, &evidence.ak_name, &secrets)?;
+    let challenge = credential::make(&ek, &evidence.ak_name, &secrets)?;
     ensure!(challenge.blob == evidence.blob, "the challenge's blob was not made from this credential, seed and AK");
     ensure!(challenge.encrypted_seed == evidence.encrypted_seed, "the challenge's seed was not encrypted for this EK");
     ensure_equal("the answer", &evidence.answer, &evidence.credential)?;
@@ -127,10 +126,16 @@ pub(super) fn quote_signature(case: &Case<'_>) -> Result<String> {
     Ok(String::from("by the AK"))
 }
 
+const fn is_p256(key: &Public) -> bool {
+    matches!(key.key, Key::Ecc { curve: Curve::P256, .. })
+}
+
 fn signed_by(ak: &Public, message: &[u8], signature: &[u8]) -> Result<()> {
     match (&ak.key, Signature::parse(signature)?) {
-        (Key::P256 { x, y }, Signature::Ecdsa(r, s)) => signature::ecdsa_p256((x, y), message, (&r, &s)),
-        (Key::Rsa2048 { modulus }, Signature::Rsassa(bytes)) => {
+        (Key::Ecc { curve: Curve::P256, x, y }, Signature::Ecdsa(r, s)) => {
+            signature::ecdsa_p256((x, y), message, (&r, &s))
+        }
+        (Key::Rsa { modulus, .. }, Signature::Rsassa(bytes)) => {
             signature::rsa_pkcs1_sha256(&rsa_public_key(modulus)?, message, &bytes)
         }
         _ => bail!("not a signature by a key of the AK's kind"),
@@ -147,7 +152,7 @@ pub(super) fn rsa_public_key(modulus: &[u8]) -> Result<Vec<u8>> {
 /// The AK of `evidence` has certified the object `public`, a `TPM2B_PUBLIC`: it is in the same TPM.
 pub fn certified(evidence: &Evidence, public: &[u8], attest: &[u8], signature: &[u8]) -> Result<()> {
     let ak = Public::parse_tpm2b(&evidence.ak)?;
-    ensure!(matches!(ak.key, Key::P256 { .. }), "not a P-256 key");
+    ensure!(is_p256(&ak), "not a P-256 key");
     signed_by(&ak, attest, signature)?;
     let attest = Attest::parse(attest)?;
     ensure!(attest.magic == GENERATED, "magic {:#010x}, not TPM_GENERATED_VALUE", attest.magic);
@@ -237,121 +242,4 @@ pub(super) fn quoted_pcrs(evidence: &Evidence) -> Result<BTreeMap<u32, [u8; 32]>
         Ok((*pcr, values.get(32 * at..32 * at + 32).context("too few PCRs")?.try_into()?))
     };
     selected.iter().enumerate().map(value).collect()
-}
-
-/// The boot log is the image's, it and the event log lead to these PCRs, and the latter's events name this report's
-/// nonce and this AK.
-pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
-    let boot = BootLog::parse(&case.evidence.boot_events)?;
-    boot.check_data()?;
-    if let Some(expected) = report::expected_events(case)? {
-        boot.check_expected(expected)?;
-    }
-    if case.evidence.kind != Kind::Quoin {
-        return boot_alone(case, &boot);
-    }
-    let log = EventLog::parse(&case.evidence.events)?;
-    let mut pcrs = initial_pcrs();
-    boot.replay(&mut pcrs)?;
-    let files = ima(&case.evidence.ima, &mut pcrs)?;
-    let pcrs = log.replay_after(pcrs)?;
-    for (index, (replayed, quoted)) in pcrs.iter().zip(case.evidence.pcrs.chunks(32)).enumerate() {
-        ensure_equal(&format!("PCR {index} by the event log"), replayed, quoted)?;
-    }
-    let expected = [Event::of_report(&case.evidence.nonce), Event::of_key(&case.evidence.ak_name)];
-    ensure!(log.events == expected, "the events are not those of this evidence");
-    let events = boot.events.len() + log.events.len();
-    let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
-    Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))
-}
-
-/// The log of a boot, and IMA's list, lead to those quoted PCRs that they have events for; others may have been
-/// extended later, and so may the list.
-fn boot_alone(case: &Case<'_>, boot: &BootLog) -> Result<String> {
-    let quoted = quoted_pcrs(case.evidence)?;
-    let mut pcrs = initial_pcrs();
-    boot.replay(&mut pcrs)?;
-    let mut measured: BTreeSet<u32> = boot.events.iter().map(|event| event.pcr).collect();
-    let mut files = String::new();
-    if !case.evidence.ima.is_empty() {
-        let (mut list, count) = proven_measurements(case.evidence)?;
-        let later = list.entries.len() - count;
-        list.entries.truncate(count);
-        list.replay(&mut pcrs)?;
-        measured.extend(list.entries.iter().map(|entry| entry.pcr));
-        files = format!(" and {count} measurements of IMA");
-        if later > 0 {
-            files.push_str(&format!(" ({later} more are later than the quote, and not proven)"));
-        }
-    }
-    for pcr in &measured {
-        let value = quoted.get(pcr).with_context(|| format!("PCR {pcr} has events, and is not in the quote"))?;
-        let replayed = pcrs.get(*pcr as usize).context("no such PCR")?;
-        ensure_equal(&format!("PCR {pcr} by the event log"), replayed, value)?;
-    }
-    let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
-    Ok(format!("{} events{files} lead to {} quoted PCRs{command_line}", boot.events.len(), measured.len()))
-}
-
-/// IMA's list, and how many of its entries lead to the quote. In a folder of ours all do, or it is refused.
-pub(crate) fn proven_measurements(evidence: &Evidence) -> Result<(Measurements, usize)> {
-    let list = Measurements::parse(&evidence.ima)?;
-    if evidence.kind == Kind::Quoin {
-        let count = list.entries.len();
-        return Ok((list, count));
-    }
-    let quoted = quoted_pcrs(evidence)?;
-    let boot = BootLog::parse(&evidence.boot_events)?;
-    let mut pcrs = initial_pcrs();
-    boot.replay(&mut pcrs)?;
-    if boot.events.is_empty() {
-        for (pcr, value) in &quoted {
-            pcrs.get_mut(*pcr as usize).into_iter().filter(|_| *pcr < ima::PCR).for_each(|pcr| *pcr = *value);
-        }
-    }
-    list.check_boot(&pcrs)?;
-    let count = list.replay_to(&mut pcrs, |pcr| quoted.get(&pcr).copied())?;
-    Ok((list, count))
-}
-
-/// The events of all logs, which [`event_log`] has judged.
-pub(super) fn replayed_log(case: &Case<'_>) -> Result<Vec<BootEvent>> {
-    let evidence = case.evidence;
-    ensure!(!(evidence.quote.is_empty() || evidence.boot_events.is_empty() && evidence.events.is_empty()), "no log");
-    let mut events = BootLog::parse(&evidence.boot_events)?.events;
-    if evidence.kind == Kind::Quoin {
-        let log = EventLog::parse(&evidence.events)?;
-        events.extend(log.events.into_iter().map(BootEvent::of_challenger));
-    }
-    Ok(events)
-}
-
-/// The logs lead to the quoted value of that PCR: what they have no events of, was not measured.
-pub(super) fn explained(case: &Case<'_>, pcr: u32) -> Result<()> {
-    let quoted = quoted_pcrs(case.evidence)?;
-    let mut pcrs = initial_pcrs();
-    BootLog::parse(&case.evidence.boot_events)?.replay(&mut pcrs)?;
-    if !case.evidence.ima.is_empty() {
-        let (mut list, count) = proven_measurements(case.evidence)?;
-        list.entries.truncate(count);
-        list.replay(&mut pcrs)?;
-    }
-    if case.evidence.kind == Kind::Quoin {
-        pcrs = EventLog::parse(&case.evidence.events)?.replay_after(pcrs)?;
-    }
-    let (value, found) = (quoted.get(&pcr), pcrs.get(pcr as usize));
-    ensure!(value.is_some(), "PCR {pcr} is not in the quote");
-    ensure!(value == found, "PCR {pcr} was extended by what is in no log");
-    Ok(())
-}
-
-/// What Linux has measured, if it says so: it begins with the PCRs of the boot, and leads to PCR 10.
-fn ima(list: &[u8], pcrs: &mut [[u8; 32]; PCR_COUNT]) -> Result<String> {
-    if list.is_empty() {
-        return Ok(String::new());
-    }
-    let measurements = Measurements::parse(list)?;
-    measurements.check_boot(pcrs)?;
-    measurements.replay(pcrs)?;
-    Ok(format!(" and {} measurements of IMA", measurements.entries.len()))
 }

@@ -1,7 +1,9 @@
 //! The few TPM commands that evidence needs (TPM 2.0 Library, Part 3), written and read by hand.
 
 use super::Transport;
+use crate::evidence::credential::Challenge;
 use crate::evidence::event_log::digest;
+use crate::evidence::template;
 use crate::evidence::wire::{PCR_COUNT, Public, RH_ENDORSEMENT, Reader, alg, sha256_selection, tpm2b};
 use anyhow::{Context, Result, bail, ensure};
 
@@ -34,6 +36,7 @@ enum Command {
     Quote = 0x158,
     FlushContext = 0x165,
     NvReadPublic = 0x169,
+    PolicyOr = 0x171,
     ReadPublic = 0x173,
     StartAuthSession = 0x176,
     PcrRead = 0x17E,
@@ -133,25 +136,25 @@ impl<'a> Tpm<'a> {
         Ok(Quote { attest: reader.tpm2b()?.to_vec(), signature: reader.rest().to_vec() })
     }
 
-    /// `TPM2_ActivateCredential` of the EK profile: the EK is used under a session that has done `TPM2_PolicySecret`.
-    pub fn activate_credential(&mut self, ak: u32, ek: u32, blob: &[u8], encrypted_seed: &[u8]) -> Result<Vec<u8>> {
-        let session = self.endorsement_session()?;
-        let parameters = [blob, encrypted_seed].concat();
-        let response = self.run(Command::ActivateCredential, &[ak, ek], &[RS_PW, session], &parameters)?;
+    /// `TPM2_ActivateCredential` of the EK profile: the EK is used under a session that satisfies its policy.
+    pub fn activate_credential(&mut self, ak: u32, ek: (u32, &Public), challenge: &Challenge) -> Result<Vec<u8>> {
+        let session = self.endorsement_session(ek.1)?;
+        let parameters = [challenge.blob.as_slice(), &challenge.encrypted_seed].concat();
+        let response = self.run(Command::ActivateCredential, &[ak, ek.0], &[RS_PW, session], &parameters)?;
         let mut reader = Reader::new(&response.parameters);
         let credential = reader.tpm2b()?.to_vec();
         reader.end()?;
         Ok(credential)
     }
 
-    /// A policy session that satisfies PolicyA. It ends with its first use.
-    fn endorsement_session(&mut self) -> Result<u32> {
+    /// A policy session that satisfies PolicyA, or PolicyB where the EK has that. It ends with its first use.
+    fn endorsement_session(&mut self, ek: &Public) -> Result<u32> {
         let parameters = [
             tpm2b(&[0x5A; 16]),
             tpm2b(&[]),
             vec![SE_POLICY],
             alg::NULL.to_be_bytes().to_vec(),
-            alg::SHA256.to_be_bytes().to_vec(),
+            ek.name_alg.to_be_bytes().to_vec(),
         ]
         .concat();
         let response = self.run(Command::StartAuthSession, &[RH_NULL, RH_NULL], &[], &parameters)?;
@@ -160,6 +163,12 @@ impl<'a> Tpm<'a> {
         let nothing = [0; 2 + 2 + 2 + 4];
         let handles = [RH_ENDORSEMENT, session];
         self.run(Command::PolicySecret, &handles, &[RS_PW], &nothing)?;
+        if ek.policy == template::policy_b(ek.name_alg) {
+            let branches = template::branches(ek.name_alg);
+            let count = u32::try_from(branches.len())?.to_be_bytes();
+            let list = branches.iter().flat_map(|branch| tpm2b(branch)).collect();
+            self.run(Command::PolicyOr, &[session], &[], &[count.to_vec(), list].concat())?;
+        }
         Ok(session)
     }
 

@@ -9,17 +9,13 @@ use super::client::Tpm;
 use crate::evidence::credential;
 use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::manifest;
-use crate::evidence::template;
-use crate::evidence::wire::{Attest, Key, Public, QuoteInfo, tpm2b};
+use crate::evidence::template::{self, Ek};
+use crate::evidence::wire::{Algorithm, Attest, Key, Public, QuoteInfo, tpm2b};
 use crate::input::azure;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-/// NV Indices of the TCG EK Credential Profile (2.2.1.4, 2.2.1.5): certificate, nonce and template of the RSA-2048 EK;
-/// the first of the certificate's issuers.
-const EK_CERTIFICATE: u32 = 0x01C0_0002;
-const EK_NONCE: u32 = 0x01C0_0003;
-const EK_TEMPLATE: u32 = 0x01C0_0004;
+/// The NV Index of the first of the certificate's issuers (TCG EK Credential Profile, 2.2.1.5).
 const EK_CHAIN: u32 = 0x01C0_0100;
 /// More issuers than any TPM has.
 const MAX_CHAIN: u32 = 8;
@@ -36,8 +32,10 @@ pub struct Request {
     pub ak: Option<u32>,
     /// What the quote must answer; otherwise 32 random bytes.
     pub quote_nonce: Option<Vec<u8>>,
-    /// Evidence with a report over this TPM's EK.
+    /// Evidence with a report over this TPM's EK, which is RSA-2048 then.
     pub report: Option<Evidence>,
+    /// The EK's algorithm; otherwise the first that the TPM has a certificate for, or RSA-2048.
+    pub ek: Option<Algorithm>,
 }
 
 /// Asks the TPM.
@@ -59,14 +57,18 @@ pub fn gather(transport: &mut dyn Transport, request: Request) -> Result<Evidenc
         listed = Some(manifest);
         evidence = Evidence { report, nonce, certificates, ark, ask, vcek, ..evidence };
     }
-    let template = ek_template(&mut tpm)?;
-    let (ek, public) = tpm.create_primary(&template).context("EK")?;
+    let (kind, certificate) = match &listed {
+        Some(_) => chosen(&mut tpm, Some(Algorithm::Rsa2048))?,
+        None => chosen(&mut tpm, request.ek)?,
+    };
+    let template = ek_template(&mut tpm, kind)?;
+    let (ek, public) = tpm.create_primary(&template).with_context(|| format!("EK ({})", kind.number))?;
     let is_listed = |list: &Vec<u8>| manifest::list(list).is_ok_and(|keys| keys.contains(&public.as_slice()));
     evidence.manifest = listed.filter(is_listed).unwrap_or(public);
     let ak = attestation_key(&mut tpm, request.ak, &mut evidence)?;
     challenge(&mut tpm, ak, ek, &mut evidence).context("credential activation")?;
     tpm.flush(ek)?;
-    evidence.ek_certificate = tpm.nv_read(EK_CERTIFICATE)?.unwrap_or_default();
+    evidence.ek_certificate = certificate;
     for index in (EK_CHAIN..).take(MAX_CHAIN as usize) {
         let Some(certificate) = tpm.nv_read(index)? else { break };
         evidence.ek_chain.extend(certificate);
@@ -78,16 +80,35 @@ pub fn gather(transport: &mut dyn Transport, request: Request) -> Result<Evidenc
     Ok(evidence)
 }
 
+/// The first EK of an algorithm, or of any, that the TPM has a certificate for; else the profile's first of these, and
+/// no certificate.
+fn chosen(tpm: &mut Tpm<'_>, wanted: Option<Algorithm>) -> Result<(&'static Ek, Vec<u8>)> {
+    for ek in template::EKS.iter().filter(|ek| wanted.is_none_or(|wanted| wanted == ek.kind)) {
+        if let Some(certificate) = tpm.nv_read(ek.index)? {
+            return Ok((ek, certificate));
+        }
+    }
+    let first = template::EKS.iter().find(|ek| wanted.is_none_or(|wanted| wanted == ek.kind));
+    Ok((first.context("there is no such EK")?, Vec::new()))
+}
+
 /// The template that the TPM names, or the profile's; the nonce is the first part of `unique`.
-fn ek_template(tpm: &mut Tpm<'_>) -> Result<Public> {
-    let named = tpm.nv_read(EK_TEMPLATE)?;
-    let mut template =
-        named.map_or_else(|| Ok(template::ek_rsa_2048()), |bytes| Public::parse(&bytes)).context("EK template")?;
-    let Key::Rsa2048 { modulus } = &mut template.key else { bail!("the EK's template is no RSA key's") };
-    let nonce = tpm.nv_read(EK_NONCE)?.unwrap_or_default();
-    if !nonce.is_empty() {
-        modulus.resize(256, 0);
-        modulus.iter_mut().zip(nonce).for_each(|(to, from)| *to = from);
+fn ek_template(tpm: &mut Tpm<'_>, ek: &Ek) -> Result<Public> {
+    let named = tpm.nv_read(ek.template_index())?;
+    let mut template = named.map_or_else(|| Ok(ek.public()), |bytes| Public::parse(&bytes)).context("EK template")?;
+    ensure!(template.key.algorithm() == ek.kind, "the EK's template is of {}", template.key.algorithm().name());
+    let nonce = ek.nonce_index().map(|index| tpm.nv_read(index)).transpose()?.flatten().unwrap_or_default();
+    if nonce.is_empty() {
+        return Ok(template);
+    }
+    let unique = |size: usize| {
+        let mut unique = nonce.clone();
+        unique.resize(size, 0);
+        unique
+    };
+    match &mut template.key {
+        Key::Rsa { bits, modulus } => *modulus = unique(usize::from(*bits) / 8),
+        Key::Ecc { curve, x, y } => (*x, *y) = (unique(curve.size()), vec![0; curve.size()]),
     }
     Ok(template)
 }
@@ -105,15 +126,15 @@ fn attestation_key(tpm: &mut Tpm<'_>, handle: Option<u32>, evidence: &mut Eviden
 
 /// Lets the TPM prove that `ak` and `ek`, which the manifest names, are in the same TPM.
 pub fn challenge(tpm: &mut Tpm<'_>, ak: u32, ek: u32, evidence: &mut Evidence) -> Result<()> {
-    let Key::Rsa2048 { modulus } = manifest::ek(&evidence.manifest)?.key else { bail!("the EK is not an RSA key") };
-    let secrets = credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? };
+    let public = manifest::ek(&evidence.manifest)?;
+    let secrets = credential::Secrets::random(&public, fill)?;
     evidence.ak_name = Public::parse_tpm2b(&evidence.ak)?.name();
-    let challenge = credential::make(&modulus, &evidence.ak_name, &secrets)?;
-    let answer = tpm.activate_credential(ak, ek, &challenge.blob, &challenge.encrypted_seed)?;
+    let challenge = credential::make(&public, &evidence.ak_name, &secrets)?;
+    let answer = tpm.activate_credential(ak, (ek, &public), &challenge)?;
     ensure!(answer == secrets.credential, "the TPM gave back another secret");
-    evidence.credential = secrets.credential.to_vec();
-    evidence.seed = secrets.seed.to_vec();
-    evidence.oaep_seed = secrets.oaep_seed.to_vec();
+    evidence.credential = secrets.credential;
+    evidence.seed = secrets.seed;
+    evidence.oaep_seed = secrets.oaep_seed;
     evidence.blob = challenge.blob;
     evidence.encrypted_seed = challenge.encrypted_seed;
     evidence.answer = answer;
@@ -142,8 +163,13 @@ fn quote(tpm: &mut Tpm<'_>, ak: u32, nonce: Option<Vec<u8>>, evidence: &mut Evid
 /// Random bytes of the system.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same, as many as there is room for.
+pub fn fill(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).context("the system gives no random bytes")
 }
 
 #[cfg(test)]
@@ -239,7 +265,7 @@ mod tests {
     fn a_tpm_that_cannot_make_an_ek_and_a_report_without_one_are_told() {
         let said = |request| format!("{:#}", gather(&mut azure(), request).unwrap_err());
         let with_handle = said(Request { ak: Some(1), ..Request::default() });
-        assert!(with_handle.starts_with("EK: TPM2_CreatePrimary: response code 0x143"), "{with_handle}");
+        assert!(with_handle.starts_with("EK (L-1): TPM2_CreatePrimary: response code 0x143"), "{with_handle}");
         let without = said(Request { report: Some(Twin::new().report_alone()), ..Request::default() });
         assert!(without.contains("has no manifest"), "{without}");
     }

@@ -64,7 +64,7 @@ fn evidence(challenger: &Challenger, built: &Built) -> Result<Evidence> {
     evidence.quote = challenger.file("azure.msg")?;
     evidence.quote_signature = azure::signature(challenger.file("azure.sig")?);
     evidence.pcrs = challenger.file("azure.pcrs")?;
-    (evidence.quote_nonce, evidence.events, evidence.boot_events) = (ours.quote_nonce, ours.events, ours.boot_events);
+    (evidence.quote_nonce, evidence.boot_events) = (ours.quote_nonce, ours.boot_events);
     let Identity { ark, ask, vcek, .. } = Identity::development();
     complete(&mut evidence, &[vcek, ask, ark])?;
     Ok(evidence)

@@ -7,7 +7,7 @@
 //! ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are results.
 
 use crate::collect::random;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
 use quoin_verify::chip::{ARK_GUID, ASK_GUID, VCEK_GUID, certificate};
 use quoin_verify::digest::hex;
@@ -15,7 +15,9 @@ use quoin_verify::evidence::boot_log::BootLog;
 use quoin_verify::evidence::credential;
 use quoin_verify::evidence::event_log::{Event, EventLog};
 use quoin_verify::evidence::folder::Evidence;
-use quoin_verify::evidence::wire::{Key, Public};
+use quoin_verify::evidence::template;
+use quoin_verify::evidence::wire::Public;
+use quoin_verify::tcti::gather::fill;
 use std::collections::BTreeMap;
 
 /// No line of a guest is longer than this.
@@ -55,7 +57,7 @@ impl Challenger {
     /// With fresh random values.
     pub fn new() -> Result<Self> {
         Ok(Self {
-            secrets: credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? },
+            secrets: credential::Secrets::random(&template::ek_rsa_2048(), fill)?,
             nonce: random()?,
             quote_nonce: random()?,
             policy: Vec::new(),
@@ -138,8 +140,8 @@ impl Challenger {
     /// its own word.
     fn challenge(&mut self) -> Result<Vec<u8>> {
         let (Ok(ek), Ok(ak)) = (self.file("ek.pub"), self.file("ak.pub")) else { return Ok(b"\n".to_vec()) };
-        let Key::Rsa2048 { modulus } = Public::parse_tpm2b(&ek)?.key else { bail!("the guest's EK is no RSA key") };
-        let made = credential::make(&modulus, &Public::parse_tpm2b(&ak)?.name(), &self.secrets)?;
+        let ek = Public::parse_tpm2b(&ek)?;
+        let made = credential::make(&ek, &Public::parse_tpm2b(&ak)?.name(), &self.secrets)?;
         let file = [CREDENTIAL_HEAD.as_slice(), &made.blob, &made.encrypted_seed].concat();
         self.challenge = Some(made);
         Ok(format!("{}\n", Base64::encode_string(&file)).into_bytes())
@@ -170,9 +172,9 @@ impl Challenger {
             pcrs: self.file("pcrs.bin")?,
             events: log.to_bytes()?,
             ak_name,
-            credential: self.secrets.credential.to_vec(),
-            seed: self.secrets.seed.to_vec(),
-            oaep_seed: self.secrets.oaep_seed.to_vec(),
+            credential: self.secrets.credential.clone(),
+            seed: self.secrets.seed.clone(),
+            oaep_seed: self.secrets.oaep_seed.clone(),
             blob: challenge.blob.clone(),
             encrypted_seed: challenge.encrypted_seed.clone(),
             answer: self.file("credential/answer")?,

@@ -92,7 +92,7 @@ impl<V: Scheme> OnToken<V> {
 
 /// Why there is no signature, which `signature::Error` keeps as its source.
 pub(super) fn told(error: signature::Error) -> anyhow::Error {
-    match std::error::Error::source(&error) {
+    match core::error::Error::source(&error) {
         Some(source) => anyhow!("{source}"),
         None => anyhow!(error),
     }

@@ -2,7 +2,8 @@
 
 use crate::client::{PROGRAM, Server};
 use quoin_verify::evidence::folder::{Evidence, Kind};
-use quoin_verify::evidence::template;
+use quoin_verify::evidence::wire::Algorithm;
+use quoin_verify::evidence::{manifest, template};
 use quoin_verify::judge::Step;
 use quoin_verify::policy::Rules;
 use quoin_verify::tcti::client::Tpm;
@@ -50,6 +51,45 @@ fn a_provisioned_server_is_verified_over_its_ports_up_to_its_ca() {
         assert_eq!(verdict(&flipped, &roots, None).status(), Step::EkCertificate.status());
         evidence.write(&folder.path().join("saved")).unwrap();
         assert_eq!(input::read(&folder.path().join("saved"), &[]).unwrap(), evidence);
+    }
+}
+
+/// Templates L-1, L-2, H-3, H-6, H-7 of the EK profile: RSA and ECC, PolicyA and PolicyB, SHA-256 and SHA-384.
+#[test]
+fn endorsement_keys_of_every_kind_are_proven_each_by_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["provision", "--state", "tpm", "--development-ca", "ca", "--key", "p384"];
+    assert!(Command::new(PROGRAM).current_dir(folder.path()).args(options).output().unwrap().status.success());
+    let more = ["--key", "rsa3072", "--key", "rsa4096", "--key", "p256", "--key", "rsa2048-high"];
+    let all = [&options[..5], &more].concat();
+    let roots = input::certificates::of_file(&fs::read(folder.path().join("ca/ca.pem")).unwrap()).unwrap();
+    let tpm = folder.path().join("tpm");
+    // The only certificate tells which EK is meant.
+    let server = Server::start(&["--state", tpm.to_str().unwrap()]);
+    let tcti = format!("swtpm:port={}", server.port);
+    let evidence = asked(&tcti, Request::default());
+    assert_eq!(manifest::ek(&evidence.manifest).unwrap().key.algorithm(), Algorithm::EccP384);
+    assert_eq!(verdict(&evidence, &roots, None).status(), 0);
+    drop(server);
+    assert!(Command::new(PROGRAM).current_dir(folder.path()).args(all).output().unwrap().status.success());
+    let server = Server::start(&["--state", tpm.to_str().unwrap()]);
+    let tcti = format!("swtpm:port={}", server.port);
+    for kind in [Algorithm::Rsa2048, Algorithm::Rsa3072, Algorithm::Rsa4096, Algorithm::EccP256, Algorithm::EccP384] {
+        let evidence = asked(&tcti, Request { ek: Some(kind), ..Request::default() });
+        let found = verdict(&evidence, &roots, None);
+        assert_eq!(found.status(), 0, "{kind:?}: {found:?}");
+        assert_eq!(manifest::ek(&evidence.manifest).unwrap().key.algorithm(), kind);
+        for (part, step) in [(0, Step::EndorsementKey), (1, Step::Credential), (2, Step::Credential)] {
+            let mut wrong = evidence.clone();
+            match part {
+                0 => *wrong.manifest.last_mut().unwrap() ^= 1,
+                1 => wrong.seed[0] ^= 1,
+                _ => wrong.encrypted_seed[20] ^= 1,
+            }
+            let status = verdict(&wrong, &roots, None).status();
+            // A modulus whose last bit differs is even; another one would be of another EK.
+            assert_eq!(status, step.status(), "{kind:?}, part {part}");
+        }
     }
 }
 

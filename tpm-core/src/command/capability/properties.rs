@@ -68,7 +68,8 @@ fn fixed(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
         pt::CONTEXT_GAP_MAX => u32::try_from(profile::CONTEXT_GAP_MAX).unwrap_or(u32::MAX),
         // TPM_PT_NV_COUNTERS_MAX: only the space limits their number
         pt::NV_COUNTERS_MAX => 0,
-        // TPM_PT_NV_INDEX_MAX: what can be defined; an index of the platform's may be longer. _MEMORY: objects and sessions have memory of their own, CLEAR all
+        // TPM_PT_NV_INDEX_MAX: what can be defined; an index of the platform's may be longer. _MEMORY: objects and
+        // sessions have memory of their own, CLEAR all
         pt::NV_INDEX_MAX => number(profile::MAX_NV_INDEX_SIZE),
         pt::MEMORY => 0,
         // TPM_PT_CLOCK_UPDATE, _CONTEXT_HASH, _CONTEXT_SYM, _CONTEXT_SYM_SIZE, _ORDERLY_COUNT

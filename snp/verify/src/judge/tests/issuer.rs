@@ -56,6 +56,14 @@ pub(crate) fn another_ek_root() -> Vec<u8> {
     certificate(ROOT, ROOT, spki_p256(2), true, ECDSA_WITH_SHA256, |message| ecdsa(2, message))
 }
 
+/// A key that signs files, and its certificate.
+pub(crate) fn file_signer(seed: u8) -> (SigningKey, Vec<u8>) {
+    (
+        p256(seed),
+        certificate("CN=files", "CN=files", spki_p256(seed), false, ECDSA_WITH_SHA256, |message| ecdsa(seed, message)),
+    )
+}
+
 fn p256(seed: u8) -> SigningKey {
     SigningKey::from_slice(&[seed; 32]).unwrap()
 }

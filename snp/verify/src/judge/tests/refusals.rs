@@ -12,11 +12,12 @@ use crate::evidence::boot_log::device_path::tests::wide;
 use crate::evidence::boot_log::tests::{log, of_ovmf, of_sm3, sha1, written};
 use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::folder::Evidence;
+use crate::evidence::ima::signature::tests::signed_file;
 use crate::evidence::ima::tests::{list, padded, sha1_aggregate};
 use crate::evidence::manifest::tests::KEPT;
 use crate::evidence::manifest::{Kept, flag};
 use crate::evidence::wire::attribute;
-use crate::evidence::{carried, manifest, services};
+use crate::evidence::{carried, manifest, services, userspace};
 use crate::judge::{Expectations, Step};
 use crate::memory::Memory;
 use crate::policy::{Image, Policy, Rules};
@@ -195,6 +196,17 @@ fn old_kernel() -> Twin {
     let mut log = written(&[(10, 13, vec![1], vec![0xFF])]);
     exchange(&mut log, &Sha256::digest([1]), &padded(&initial_pcrs()));
     Twin { boot_events: log, ..Twin::new() }
+}
+
+/// A boot whose Linux has measured a signed file.
+fn signing(signed: &[u8; 32]) -> Twin {
+    let list = [list(&initial_pcrs()), signed_file(signed)].concat();
+    Twin { ima: list, ..Twin::new() }
+}
+
+/// A boot whose systemd has measured.
+fn with_systemd() -> Twin {
+    Twin { boot_events: of_ovmf(), userspace: userspace::tests::log(), ..Twin::new() }
 }
 
 fn exchange(bytes: &mut [u8], from: &[u8], to: &[u8]) {
@@ -391,6 +403,38 @@ refusals! {
             .base(Twin::new)
             .twin(|twin| *twin = old_kernel())
             .evidence(|evidence| { evidence.boot_events.clear(); evidence.ima = list(&initial_pcrs()); });
+
+    a_file_with_a_wrong_signature:
+        case(Step::EventLog, "a file whose signature is wrong, by the key that it names")
+            .base(|| signing(&[7; 32]))
+            .brought(|expected| expected.rules.ima_keys = vec![issuer::file_signer(1).1])
+            .twin(|twin| *twin = signing(&[8; 32]));
+    a_record_of_systemds_with_another_digest:
+        case(Step::EventLog, "a record of systemd's with another digest than was measured")
+            .base(with_systemd)
+            .of(Twin::azure)
+            .evidence(|evidence| {
+        let digest = hex(&Sha256::digest(b"enter-initrd"));
+        exchange(&mut evidence.userspace, digest.as_bytes(), hex(&[7; 32]).as_bytes());
+    });
+    a_record_of_systemds_that_is_left_out:
+        case(Step::EventLog, "a log of systemd's without its first record")
+            .base(with_systemd)
+            .of(Twin::azure)
+            .evidence(|evidence| {
+        let second = evidence.userspace.iter().skip(1).position(|byte| *byte == 0x1E).unwrap();
+        evidence.userspace.drain(..=second);
+    });
+    a_log_of_systemds_of_another_form:
+        case(Step::EventLog, "a log of systemd's that is no sequence of records")
+            .base(with_systemd)
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.userspace[0] = b' ');
+    no_log_of_systemds:
+        case(Step::EventLog, "systemd has measured, and its log is not there")
+            .base(with_systemd)
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.userspace.clear());
 
     an_ek_certificate_of_another_tpm:
         case(Step::EkCertificate, "a certificate of another TPM's EK")
@@ -889,7 +933,7 @@ fn processors_of_each_generation_and_keys_of_each_kind_are_accepted() {
         assert_eq!(json["outcome"], "verified");
         let count =
             |state: &str| json["steps"].as_array().unwrap().iter().filter(|step| step["state"] == state).count();
-        assert_eq!((count("ok"), count("unasked")), (27, 7), "{json:#}");
+        assert_eq!((count("ok"), count("unasked")), (27, 9), "{json:#}");
     }
 }
 

@@ -7,7 +7,8 @@ use crate::evidence::boot_log::BootLog;
 use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::Measurements;
-use crate::evidence::wire::{Key, Public, RH_ENDORSEMENT, alg, sha256_selection, tpm2b};
+use crate::evidence::userspace::UserspaceLog;
+use crate::evidence::wire::{Curve, Key, Public, RH_ENDORSEMENT, alg, sha256_selection, tpm2b};
 use crate::evidence::{credential, manifest, template};
 use crate::input::certificates::complete;
 use crate::input::{self, Found};
@@ -38,6 +39,7 @@ pub(crate) struct Twin {
     pub(crate) log: EventLog,
     pub(crate) boot_events: Vec<u8>,
     pub(crate) ima: Vec<u8>,
+    pub(crate) userspace: Vec<u8>,
     pub(crate) secrets: credential::Secrets,
 }
 
@@ -57,7 +59,7 @@ impl Twin {
         let ak = p256::ecdsa::SigningKey::from_slice(&[0x4B; 32]).unwrap();
         let mut modulus = vec![0xC3; 256];
         modulus[255] = 0x01;
-        let ek_public = Public { key: Key::Rsa2048 { modulus }, ..template::ek_rsa_2048() };
+        let ek_public = Public { key: Key::Rsa { bits: 2048, modulus }, ..template::ek_rsa_2048() };
         let ak_public = Public { key: point(&ak), ..template::ak_p256() };
         Self {
             vcek: p384::ecdsa::SigningKey::from_slice(&identity.vcek_scalar).unwrap(),
@@ -78,7 +80,8 @@ impl Twin {
             log: EventLog { banks: vec![alg::SHA1, alg::SHA256], events: Vec::new() },
             boot_events: Vec::new(),
             ima: Vec::new(),
-            secrets: credential::Secrets { credential: [1; 32], seed: [2; 32], oaep_seed: [3; 32] },
+            userspace: Vec::new(),
+            secrets: credential::Secrets { credential: vec![1; 32], seed: vec![2; 32], oaep_seed: vec![3; 32] },
         }
     }
 
@@ -89,6 +92,7 @@ impl Twin {
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
         Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
+        UserspaceLog::parse(&self.userspace).unwrap().replay(&mut pcrs).unwrap();
         let pcrs = log.replay_after(pcrs).unwrap();
         let pcrs = pcrs.concat();
         Evidence {
@@ -101,6 +105,7 @@ impl Twin {
             measurement: measurement().to_vec(),
             events: log.to_bytes().unwrap(),
             ima: self.ima.clone(),
+            userspace: self.userspace.clone(),
             kind: Kind::Quoin,
             ..self.answers(&self.ek_public, pcrs)
         }
@@ -108,9 +113,8 @@ impl Twin {
 
     /// What the TPM with this EK has, and answers to a challenge and for a quote of PCRs with these values.
     fn answers(&self, ek: &Public, pcrs: Vec<u8>) -> Evidence {
-        let Key::Rsa2048 { modulus } = &ek.key else { panic!("the EK is an RSA key") };
         let ak_name = self.ak_public.name();
-        let challenge = credential::make(modulus, &ak_name, &self.secrets).unwrap();
+        let challenge = credential::make(ek, &ak_name, &self.secrets).unwrap();
         let quote = self.attest(&pcrs);
         Evidence {
             manifest: ek.to_bytes(),
@@ -120,12 +124,12 @@ impl Twin {
             quote_nonce: vec![0x29; 32],
             pcrs,
             ak_name,
-            credential: self.secrets.credential.to_vec(),
-            seed: self.secrets.seed.to_vec(),
-            oaep_seed: self.secrets.oaep_seed.to_vec(),
+            credential: self.secrets.credential.clone(),
+            seed: self.secrets.seed.clone(),
+            oaep_seed: self.secrets.oaep_seed.clone(),
             blob: challenge.blob,
             encrypted_seed: challenge.encrypted_seed,
-            answer: self.secrets.credential.to_vec(),
+            answer: self.secrets.credential.clone(),
             boot_events: self.boot_events.clone(),
             ..Evidence::default()
         }
@@ -171,7 +175,7 @@ impl Twin {
     pub(crate) fn tpm(&self) -> Evidence {
         let key = issuer::ek();
         let modulus = key.to_public_key().n().to_bytes_be();
-        let ek_public = Public { key: Key::Rsa2048 { modulus }, ..template::ek_rsa_2048() };
+        let ek_public = Public { key: Key::Rsa { bits: 2048, modulus }, ..template::ek_rsa_2048() };
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
         Evidence {
@@ -244,10 +248,11 @@ impl Twin {
         let claims = format!(r#"{{"keys":[{keys}],"vm-configuration":{{}},"user-data":"{user_data}"}}"#).into_bytes();
         let mut data = [0; 64];
         data[..32].copy_from_slice(&Sha256::digest(&claims));
-        let public = Public { key: Key::Rsa2048 { modulus }, ..template::ak_rsa_2048() };
+        let public = Public { key: Key::Rsa { bits: 2048, modulus }, ..template::ak_rsa_2048() };
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
         Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
+        UserspaceLog::parse(&self.userspace).unwrap().replay(&mut pcrs).unwrap();
         let pcrs = pcrs.concat();
         let quote = self.attest_by(&public, &pcrs);
         let signature = authority::rsassa(&key, &quote);
@@ -255,6 +260,7 @@ impl Twin {
             kind: Kind::Azure,
             boot_events: self.boot_events.clone(),
             ima: self.ima.clone(),
+            userspace: self.userspace.clone(),
             report: self.signed(&data),
             claims,
             quote_signature: [[0, 0x14, 0, 0x0B].as_slice(), &tpm2b(&signature)].concat(),
@@ -318,7 +324,7 @@ impl Twin {
 pub(crate) fn point(key: &p256::ecdsa::SigningKey) -> Key {
     let sec1 = key.verifying_key().to_encoded_point(false);
     let bytes = sec1.as_bytes();
-    Key::P256 { x: bytes[1..33].to_vec(), y: bytes[33..].to_vec() }
+    Key::Ecc { curve: Curve::P256, x: bytes[1..33].to_vec(), y: bytes[33..].to_vec() }
 }
 
 pub(crate) fn measurement() -> [u8; 48] {

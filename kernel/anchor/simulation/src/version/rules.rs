@@ -1,0 +1,60 @@
+//! What must hold.
+
+use super::disk::Records;
+
+/// What TPMs have learned from quorums.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    /// The newest record that a TPM knows to be registered.
+    pub(crate) newest: Option<usize>,
+    starts: Vec<Start>,
+}
+
+/// A boot that started with a quorum: with which record, and when it learned that.
+#[derive(Debug)]
+struct Start {
+    boot: usize,
+    record: usize,
+    at: u64,
+}
+
+/// A TPM that has just learned that its record is registered.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) boot: usize,
+    pub(crate) record: usize,
+    /// When it had asked for that.
+    pub(crate) asked: u64,
+    /// The newest registered record when it began to boot.
+    pub(crate) newest_before: Option<usize>,
+    pub(crate) now: u64,
+}
+
+impl Rules {
+    /// Whether it is the boot's first, or what is broken.
+    pub(crate) fn registered(&mut self, event: &Registered, records: &Records) -> Result<bool, &'static str> {
+        let is_newer = |earlier| records.descends(event.record, earlier);
+        let started = self.starts.iter().find(|start| start.boot == event.boot).map(|start| start.record);
+        // Whoever learns late that it has started, and from what the later one has gone on, has overtaken nobody.
+        let since = |start: &&Start| !records.descends(started.unwrap_or(event.record), start.record);
+        let others = self.starts.iter().filter(|start| start.boot != event.boot && start.at < event.asked);
+        if others.filter(since).count() > 0 {
+            return Err("two live TPMs both have a quorum");
+        }
+        if started.is_none() {
+            if !event.newest_before.is_none_or(is_newer) {
+                return Err("a TPM has started from a state that is old");
+            }
+            self.starts.push(Start { boot: event.boot, record: event.record, at: event.now });
+        }
+        match self.newest {
+            // Learned late; but what is newer was made of it.
+            Some(newest) if records.descends(newest, event.record) => {}
+            Some(newest) if !is_newer(newest) => {
+                return Err("two records are registered, and neither was made of the other");
+            }
+            _ => self.newest = Some(event.record),
+        }
+        Ok(started.is_none())
+    }
+}

@@ -1,0 +1,346 @@
+//! A schedule: what the host does, and what follows from it.
+
+use super::client::{State, Verdict};
+use super::disk::Records;
+use super::liar::{Anchor, Toy};
+use super::mark::Mark;
+use anchor::quorum::Quorum;
+use super::rules::{Registered, Rules};
+use super::tpm::{Act, Tpm, policy};
+use anchor::wire::{Key, Reply, Request};
+use crate::{Broken, Counts, Schedule};
+use fastrand::Rng;
+use zerocopy::IntoBytes;
+
+/// Copies that run at once, at most.
+const COPIES: usize = 3;
+/// Messages on their way, at most: of more, some are lost.
+const ON_THE_WAY: usize = 48;
+/// Messages that the host keeps, to send them again.
+const KEPT: usize = 24;
+
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    Request(Request),
+    Reply(Reply),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    tpm: usize,
+    anchor: usize,
+    content: Content,
+}
+
+struct World<'w> {
+    rng: Rng,
+    quorum: &'w Quorum,
+    keys: &'w Toy,
+    anchors: Vec<Anchor>,
+    records: Records,
+    live: Vec<Tpm<'w>>,
+    boots: usize,
+    /// A host that has one disk, and starts one TPM at a time from it; else any record, and several.
+    is_honest: bool,
+    /// The honest host's disk.
+    disk: usize,
+    wire: Vec<Packet>,
+    kept: Vec<Packet>,
+    rules: Rules,
+    now: u64,
+    /// How often what could go wrong does: of 255.
+    unrest: u8,
+    counts: Counts,
+    aloud: bool,
+}
+
+/// Runs one schedule.
+pub(crate) fn run(schedule: &Schedule) -> Result<Counts, Broken> {
+    let mut rng = Rng::with_seed(schedule.seed);
+    let n = rng.choice([1_u8, 2, 3, 3, 3, 4, 4, 5]).unwrap_or(3);
+    let k = rng.u8(n / 2 + 1..=n);
+    let most = (2 * k - n - 1).min(n - 1);
+    let liars = rng.u8(..=most);
+    let anchors: Vec<Anchor> = (0..n).map(|number| Anchor::new(number, number < liars)).collect();
+    let keys: Vec<Key> = anchors.iter().map(Anchor::key).collect();
+    let (cadence, too_few) = policy(&mut rng);
+    let quorum = Quorum::of_any(k, &keys).map_err(|why| broken(schedule, 0, &why.to_string()))?;
+    let quorum = quorum.with(cadence, too_few);
+    let is_honest = rng.u8(..3) == 0;
+    if schedule.aloud {
+        println!("{k} of {n}, {liars} lie; {cadence:?}, {too_few:?}; the host is honest: {is_honest}");
+    }
+    let tpm_keys = Toy::new(100);
+    let mut world = World {
+        quorum: &quorum,
+        keys: &tpm_keys,
+        anchors,
+        records: Records::new(Mark::new(&quorum)),
+        live: Vec::new(),
+        boots: 0,
+        is_honest,
+        disk: 0,
+        wire: Vec::new(),
+        kept: Vec::new(),
+        rules: Rules::default(),
+        now: 0,
+        unrest: rng.choice([255, 128, 40]).unwrap_or(255),
+        counts: Counts::default(),
+        aloud: schedule.aloud,
+        rng,
+    };
+    let outcome = world.steps().and_then(|()| world.end(n - liars >= k));
+    outcome.map_err(|rule| broken(schedule, world.now, rule))?;
+    Ok(world.counts)
+}
+
+fn broken(schedule: &Schedule, step: u64, rule: &str) -> Broken {
+    Broken { seed: schedule.seed, rule: format!("step {step}: {rule}") }
+}
+
+impl World<'_> {
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.aloud {
+            println!("{:4} {}", self.now, what());
+        }
+    }
+
+    fn steps(&mut self) -> Result<(), &'static str> {
+        for _ in 0..self.rng.u16(100..700) {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), &'static str> {
+        self.now += 1;
+        match self.rng.u16(..1000) {
+            0..650 => self.deliver(),
+            650..960 => self.a_tpm_acts(),
+            960..970 => Ok(self.boot()),
+            _ if self.rng.u8(..) > self.unrest => Ok(()),
+            970..975 => Ok(self.cut_the_power()),
+            975..982 => Ok(self.lose()),
+            982..990 => Ok(self.replay()),
+            990..994 => Ok(self.toggle_an_anchor()),
+            _ => Ok(self.cut_the_network()),
+        }
+    }
+
+    fn deliver(&mut self) -> Result<(), &'static str> {
+        if self.wire.is_empty() {
+            return Ok(());
+        }
+        let packet = self.wire.swap_remove(self.rng.usize(..self.wire.len()));
+        if self.kept.len() < KEPT {
+            self.kept.push(packet);
+        } else {
+            let at = self.rng.usize(..KEPT);
+            self.kept[at] = packet;
+        }
+        self.arrive(&packet)
+    }
+
+    fn arrive(&mut self, packet: &Packet) -> Result<(), &'static str> {
+        let anchor = &mut self.anchors[packet.anchor];
+        if !anchor.reaches(packet.tpm) {
+            return Ok(());
+        }
+        self.counts.messages += 1;
+        match &packet.content {
+            Content::Request(request) => {
+                self.counts.lies += u64::from(anchor.lies);
+                if let Some(reply) = anchor.answer(request, &mut self.rng) {
+                    self.wire.push(Packet { content: Content::Reply(reply), ..*packet });
+                }
+                Ok(())
+            }
+            Content::Reply(reply) => self.hear(packet.tpm, packet.anchor, reply),
+        }
+    }
+
+    fn hear(&mut self, number: usize, anchor: usize, reply: &Reply) -> Result<(), &'static str> {
+        let Some(at) = self.live.iter().position(|tpm| tpm.number == number) else { return Ok(()) };
+        let heard = self.live[at].client.hear(anchor, reply.as_bytes());
+        let state = self.live[at].client.state();
+        self.say(|| format!("TPM {number} hears anchor {anchor}, status {}: {heard:?}, {state:?}", reply.status));
+        match state {
+            State::Holding if heard.is_ok() => self.learn(at),
+            State::Outrun if heard.is_ok() => Ok(self.counts.outrun += 1),
+            State::Over(verdict) => self.over(at, verdict),
+            _ => Ok(()),
+        }
+    }
+
+    fn learn(&mut self, at: usize) -> Result<(), &'static str> {
+        let tpm = &mut self.live[at];
+        let head = tpm.client.registered().ok_or("a TPM holds nothing")?;
+        let record = self.records.of(&head).ok_or("a head that no record has is registered")?;
+        tpm.learns(record);
+        let event = Registered {
+            boot: tpm.number,
+            record,
+            asked: tpm.asked,
+            newest_before: tpm.newest_before,
+            now: self.now,
+        };
+        if self.rules.registered(&event, &self.records)? {
+            self.counts.starts += 1;
+        } else {
+            self.counts.commits += 1;
+        }
+        Ok(())
+    }
+
+    fn over(&mut self, at: usize, verdict: Verdict) -> Result<(), &'static str> {
+        self.live.remove(at);
+        match verdict {
+            _ if self.is_honest => return Err("the only copy, of the only disk, is refused"),
+            Verdict::Superseded(_) => self.counts.superseded += 1,
+            Verdict::Old(_) | Verdict::Unknown => self.counts.old += 1,
+        }
+        Ok(())
+    }
+
+    fn a_tpm_acts(&mut self) -> Result<(), &'static str> {
+        if self.live.is_empty() {
+            return Ok(());
+        }
+        let at = self.rng.usize(..self.live.len());
+        let tpm = &mut self.live[at];
+        let act = tpm.act(&mut self.records, &mut self.rng, self.now, self.rules.newest);
+        let (number, disk, written) = (tpm.number, tpm.disk, tpm.written);
+        self.say(|| match &act {
+            Act::Asks(request) => {
+                let (ballot, head) = (request.ballot, request.head.epoch);
+                format!("TPM {number} asks: kind {}, term {}, step {}, epoch {head}", request.kind, ballot.term, ballot.step)
+            }
+            other => format!("TPM {number}: {other:?}, record {disk} flushed, {written:?} written"),
+        });
+        match act {
+            Act::Asks(request) => self.send(number, &request),
+            Act::Alone => self.counts.without += 1,
+            Act::Works => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, tpm: usize, request: &Request) {
+        for anchor in 0..self.anchors.len() {
+            if self.wire.len() >= ON_THE_WAY {
+                self.lose();
+            }
+            self.wire.push(Packet { tpm, anchor, content: Content::Request(*request) });
+        }
+    }
+
+    fn boot(&mut self) {
+        let record = if self.is_honest {
+            if !self.live.is_empty() {
+                return;
+            }
+            self.disk
+        } else if self.live.len() >= COPIES {
+            return;
+        } else if self.rng.bool() {
+            self.records.len() - 1 - self.rng.usize(..self.records.len().min(3))
+        } else {
+            self.rng.usize(..self.records.len())
+        };
+        self.start(record);
+    }
+
+    fn start(&mut self, record: usize) {
+        let tpm = Tpm::boot(self.boots, self.quorum, self.keys, &self.records, record);
+        self.say(|| format!("TPM {} boots from record {record}", tpm.number));
+        self.boots += 1;
+        self.live.push(tpm);
+    }
+
+    fn cut_the_power(&mut self) {
+        if self.live.is_empty() {
+            return;
+        }
+        let tpm = self.live.swap_remove(self.rng.usize(..self.live.len()));
+        self.counts.cuts += 1;
+        // What was not flushed is there or not.
+        self.disk = tpm.written.filter(|_| self.rng.bool()).unwrap_or(tpm.disk);
+        self.say(|| format!("TPM {} loses power, record {} is on its disk", tpm.number, self.disk));
+    }
+
+    fn lose(&mut self) {
+        if !self.wire.is_empty() {
+            let at = self.rng.usize(..self.wire.len());
+            self.wire.swap_remove(at);
+        }
+    }
+
+    fn replay(&mut self) {
+        if let Some(packet) = self.rng.choice(self.kept.iter().copied()) {
+            self.wire.push(packet);
+        }
+    }
+
+    fn toggle_an_anchor(&mut self) {
+        let at = self.rng.usize(..self.anchors.len());
+        let anchor = &mut self.anchors[at];
+        if anchor.is_up {
+            anchor.lose_power();
+        } else {
+            anchor.is_up = true;
+        }
+    }
+
+    fn cut_the_network(&mut self) {
+        let at = self.rng.usize(..self.anchors.len());
+        self.anchors[at].cut = match self.rng.u8(..6) {
+            0 => [true, false],
+            1 => [false, true],
+            2 => [true, true],
+            _ => [false, false],
+        };
+    }
+
+    /// All is well again, and nobody runs: then one can start.
+    fn end(&mut self, has_quorum: bool) -> Result<(), &'static str> {
+        while !self.live.is_empty() {
+            self.cut_the_power();
+        }
+        self.wire.clear();
+        for anchor in &mut self.anchors {
+            (anchor.is_up, anchor.cut) = (true, [false; 2]);
+        }
+        if !has_quorum {
+            return Ok(());
+        }
+        if self.is_honest {
+            return if self.starts_from(self.disk)? { Ok(()) } else { Err("the owner cannot start from the only disk") };
+        }
+        for record in (0..self.records.len()).rev() {
+            if self.starts_from(record)? {
+                return Ok(());
+            }
+        }
+        Err("a quorum is there, and no record can start")
+    }
+
+    fn starts_from(&mut self, record: usize) -> Result<bool, &'static str> {
+        let starts = self.counts.starts;
+        self.start(record);
+        for _ in 0..80 {
+            self.now += 1;
+            let Some(number) = self.live.first().map(|tpm| tpm.number) else { return Ok(false) };
+            self.a_tpm_acts()?;
+            while let Some(packet) = self.wire.pop() {
+                self.arrive(&packet)?;
+            }
+            if self.counts.starts > starts {
+                self.live.clear();
+                return Ok(true);
+            }
+            debug_assert!(self.live.len() <= 1, "{number}");
+        }
+        self.live.clear();
+        Ok(false)
+    }
+}

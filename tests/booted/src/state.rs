@@ -1,0 +1,243 @@
+//! A TPM whose state outlives its VM: what tpm2-tools have made in one run is there in the next, and who must not open
+//! the state cannot.
+
+use super::tools::run_all;
+use super::{Totals, case};
+use anyhow::{Context, Result, bail, ensure};
+use core::time::Duration;
+use fs_err as fs;
+use host::boot::{self, Built};
+use host::collect::{VTPM_GUID, random};
+use host::devices::{self, FileDisk};
+use host::psp::Identity;
+use host::qemu::{Folder, Qemu, Settings, Turns};
+use host::relay::{AttestCall, Relay, SerialRelay};
+use quoin_image::state::Wanted;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Instant;
+
+/// In the first run, behind TPM2_Startup.
+const FIRST: &[(&str, &str)] = &[
+    ("startup", "tpm2_startup -c; tpm2_readclock | grep reset_count: > resets.1"),
+    (
+        "an NV index",
+        "tpm2_nvdefine 0x1500016 -s 8 -a 'ownerread|ownerwrite'; printf lasting. > nv; tpm2_nvwrite 0x1500016 -C o -i nv",
+    ),
+    (
+        "a persistent key, and a secret sealed under it",
+        "tpm2_createprimary -C o -G ecc -c primary; tpm2_evictcontrol -C o -c primary 0x81000001; tpm2_readpublic -c 0x81000001 -n name.1; printf secret > secret; tpm2_create -C 0x81000001 -i secret -u sealed.pub -r sealed.priv; tpm2_flushcontext -t",
+    ),
+    ("the endorsement key", "tpm2_createek -G rsa -c ek -u ek.1; tpm2_flushcontext -t"),
+];
+
+/// In the next.
+const NEXT: &[(&str, &str)] = &[
+    ("startup again", "tpm2_startup -c; tpm2_readclock | grep reset_count: > resets.2"),
+    ("the NV index is there", "tpm2_nvread 0x1500016 -C o -s 8 -o nv.2; cmp nv nv.2"),
+    (
+        "key and secret are there",
+        "tpm2_readpublic -c 0x81000001 -n name.2; cmp name.1 name.2; tpm2_load -C 0x81000001 -u sealed.pub -r sealed.priv -c sealed; tpm2_unseal -c sealed -o secret.2; cmp secret secret.2; tpm2_flushcontext -t",
+    ),
+    ("the endorsement key is the same", "tpm2_createek -G rsa -c ek -u ek.2; cmp ek.1 ek.2; tpm2_flushcontext -t"),
+    ("resetCount is one more", "test $(($(tr -dc 0-9 < resets.1) + 1)) = $(tr -dc 0-9 < resets.2)"),
+];
+
+/// Times that QEMU is killed amid writes.
+const KILLS: u32 = 3;
+
+/// Serves a relay while cases run.
+type Serve = fn(SerialRelay<UnixStream>, &mut dyn FnMut(&str) -> Result<Totals>) -> Result<Totals>;
+
+/// All of it.
+pub fn run(serve: Serve) -> Result<Totals> {
+    let built = boot::build_kept("state-required.igvm", &devices::setting(Wanted::Required))?;
+    let allowed = boot::build_kept("state-allowed.igvm", &devices::setting(Wanted::Allowed))?;
+    let folder = Folder::new()?;
+    let disk = folder.path().join("state.disk");
+    FileDisk::prepare(&disk)?;
+    let mut totals = used(&built, &disk, folder.path(), serve)?;
+    totals += case("no disk, where a state is required: the boot ends", ends(&built, None, 23, ""));
+    totals += case("no disk, where a state is allowed: a new TPM", begins(&allowed));
+    let copy = |name: &str, change: &dyn Fn(&mut Vec<u8>)| -> Result<std::path::PathBuf> {
+        let (path, mut octets) = (folder.path().join(name), fs::read(&disk)?);
+        change(&mut octets);
+        fs::write(&path, octets)?;
+        Ok(path)
+    };
+    let small = copy("small", &|octets| octets.truncate(1 << 20))?;
+    totals += case("a disk that is too small: the boot ends", ends(&built, Some(&small), 24, "sectors"));
+    let blank = copy("blank", &|octets| octets.fill(0))?;
+    totals += case("a disk that nobody prepared: the boot ends", ends(&built, Some(&blank), 25, "not prepared"));
+    let (first, second) = (2048 * 512, 4096 * 512);
+    let damaged = copy("damaged", &|octets| [first, second].iter().for_each(|at| octets[at + 4096 + 100] ^= 1))?;
+    totals += case("a damaged record: the boot ends", ends(&built, Some(&damaged), 26, "contents"));
+    let other = copy("other", &|_| {})?;
+    totals += case("another measurement: the boot ends", ends(&allowed, Some(&other), 25, "measurement"));
+    totals += case("another chip: the boot ends", other_chip(&built, &other));
+    totals += case("none of those has written to the disk", same(&disk, &other));
+    totals += case(&format!("QEMU is killed {KILLS} times amid writes: old or new"), killed(&built, folder.path()));
+    Ok(totals)
+}
+
+fn start(built: &Built, disk: Option<&Path>, psp: &Identity) -> Result<Qemu> {
+    let mut options = devices::memory();
+    options.extend(disk.map_or_else(Vec::new, devices::disk));
+    Qemu::start(&Settings {
+        machine: &built.machine,
+        image: &built.image.bytes,
+        psp: &psp.fw_cfg_bundle(),
+        config: devices::CONFIG,
+        memory_mib: boot::MEMORY_MIB,
+        processors: 1,
+        turns: Turns::InOneThread,
+        options: &options,
+    })
+}
+
+/// A machine whose guest runs, and its relay.
+fn started(built: &Built, disk: Option<&Path>) -> Result<(Qemu, SerialRelay<UnixStream>)> {
+    let mut qemu = start(built, disk, &Identity::development())?;
+    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let relay = qemu.relay()?;
+    Ok((qemu, relay))
+}
+
+/// Two runs; between them QEMU is killed.
+fn used(built: &Built, disk: &Path, folder: &Path, serve: Serve) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let mut epochs = Vec::new();
+    for cases in [FIRST, NEXT] {
+        let (qemu, mut relay) = started(built, Some(disk))?;
+        epochs.push(attested(&mut relay)?);
+        totals += serve(relay, &mut |tcti| Ok(run_all(tcti, folder, cases)))?;
+        drop(qemu);
+    }
+    totals += case("evidence names the state and its epoch", judged(&epochs));
+    Ok(totals)
+}
+
+/// Identity, epoch and boot nonce of the manifest of version 2.
+fn attested(relay: &mut impl Relay) -> Result<([u8; 32], u64, [u8; 32])> {
+    let nonce = random::<64>()?;
+    let attestation = relay.attest(AttestCall::Single(VTPM_GUID), 2, &nonce)?;
+    ensure!(attestation.rax == 0, "there is no manifest of version 2: {:#x}", attestation.rax);
+    let (_, kept) = attestation.manifest.split_last_chunk::<140>().context("a manifest that is too short")?;
+    Ok((kept[..32].try_into()?, u64::from_be_bytes(kept[32..40].try_into()?), kept[40..72].try_into()?))
+}
+
+fn judged(epochs: &[([u8; 32], u64, [u8; 32])]) -> Result<()> {
+    let [first, next] = epochs else { bail!("{} boots", epochs.len()) };
+    ensure!(first.0 == next.0 && first.0 != [0; 32], "the identity is another, or none");
+    ensure!(first.1 >= 1 && next.1 > first.1, "epoch {} and then {}", first.1, next.1);
+    ensure!(first.2 != next.2, "one nonce for two boots");
+    Ok(())
+}
+
+/// The boot ends with this code, and says why.
+fn ends(built: &Built, disk: Option<&Path>, code: u8, why: &str) -> Result<()> {
+    ended(start(built, disk, &Identity::development())?, built, code, why)
+}
+
+fn ended(mut qemu: Qemu, built: &Built, code: u8, why: &str) -> Result<()> {
+    let Err(error) = boot::wait_for_guest(&mut qemu, &built.image, false) else { bail!("the guest has started") };
+    let said = format!("{error:#}");
+    ensure!(said.contains(&format!("(code {code})")) && said.contains(why), "{said}");
+    Ok(())
+}
+
+/// The chip's secret is another one's.
+fn other_chip(built: &Built, disk: &Path) -> Result<()> {
+    let mut psp = Identity::development();
+    psp.vcek_scalar[47] ^= 1;
+    ended(start(built, Some(disk), &psp)?, built, 25, "no key here opens it")
+}
+
+fn begins(built: &Built) -> Result<()> {
+    let (_qemu, mut relay) = started(built, None)?;
+    ensure!(attested(&mut relay).is_err(), "a state is attested that nobody keeps");
+    Ok(())
+}
+
+fn same(disk: &Path, other: &Path) -> Result<()> {
+    ensure!(fs::read(disk)? == fs::read(other)?, "the disk is another than before");
+    Ok(())
+}
+
+/// A number in NV that each write makes one more: what is read after a kill is what was answered last, or the one more
+/// that was under way.
+fn killed(built: &Built, folder: &Path) -> Result<()> {
+    let disk = folder.join("killed.disk");
+    FileDisk::prepare(&disk)?;
+    let mut answered = 0_u64;
+    for round in 0..=KILLS {
+        let (qemu, mut relay) = started(built, Some(&disk))?;
+        checked(&mut relay, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0])?;
+        if round == 0 {
+            checked(&mut relay, &define())?;
+            checked(&mut relay, &write(0))?;
+        }
+        let found = read(&mut relay)?;
+        ensure!(found == answered || found == answered + 1, "round {round}: {found} after {answered}");
+        answered = found;
+        if round == KILLS {
+            return Ok(());
+        }
+        // Not between two writes only: the kill comes from another thread, whenever it likes.
+        let [chance] = random::<1>()?;
+        let (started, limit) = (Instant::now(), Duration::from_millis(200 + 4 * u64::from(chance)));
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(limit.saturating_sub(started.elapsed()));
+            drop(qemu);
+        });
+        while checked(&mut relay, &write(answered + 1)).is_ok() {
+            answered += 1;
+        }
+        killer.join().ok().context("QEMU was not killed")?;
+        println!("     killed after {limit:?}, {answered} answered");
+    }
+    Ok(())
+}
+
+/// A command's response, which must be good.
+fn checked(relay: &mut impl Relay, command: &[u8]) -> Result<Vec<u8>> {
+    let response = relay.tpm(command)?;
+    ensure!(response.get(6..10) == Some(&[0; 4]), "{response:02x?}");
+    Ok(response)
+}
+
+const INDEX: [u8; 4] = [0x01, 0x50, 0, 0x20];
+const OWNER: [u8; 4] = [0x40, 0, 0, 1];
+
+/// With the owner's empty password.
+fn command(code: u8, handles: &[&[u8]], parameters: &[&[u8]]) -> Vec<u8> {
+    const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+    let body = [&handles.concat()[..], &PASSWORD, &parameters.concat()].concat();
+    let size = u32::try_from(10 + body.len()).unwrap_or(0).to_be_bytes();
+    [&[0x80, 2][..], &size, &[0, 0, 1, code], &body].concat()
+}
+
+/// An ordinary index of 8 octets that the owner reads and writes.
+fn define() -> Vec<u8> {
+    command(0x2a, &[&OWNER], &[&[0, 0, 0, 14], &INDEX, &[0, 0xb, 0, 2, 0, 2, 0, 0, 0, 8]])
+}
+
+fn write(value: u64) -> Vec<u8> {
+    command(0x37, &[&OWNER, &INDEX], &[&[0, 8], &value.to_be_bytes(), &[0, 0]])
+}
+
+fn read(relay: &mut impl Relay) -> Result<u64> {
+    let response = checked(relay, &command(0x4e, &[&OWNER, &INDEX], &[&[0, 8, 0, 0]]))?;
+    Ok(u64::from_be_bytes(response.get(16..24).context("a short response")?.try_into()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIRST, NEXT};
+
+    #[test]
+    fn every_script_is_a_script() {
+        crate::tools::tests::are_scripts(FIRST);
+        crate::tools::tests::are_scripts(NEXT);
+    }
+}
