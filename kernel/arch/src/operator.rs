@@ -16,9 +16,10 @@ const DATA_READY: u8 = 1;
 const TRANSMITTER_EMPTY: u8 = 1 << 5;
 /// What is read where no port is.
 const ABSENT: u8 = 0xff;
-/// How often the line status is asked for one byte. The host answers, so it may say "full" for ever; then the byte is
-/// sent all the same.
-const PATIENCE: u32 = 1000;
+/// How often the line status is asked for one byte. The host answers, so it may say "full" for ever: then there is no
+/// way. A byte that is sent all the same would be lost, and the frame with it: QEMU's port is full for as long as the
+/// program is slow to read, after some hundred octets.
+const PATIENCE: u32 = 1 << 20;
 
 /// The third serial port.
 pub struct Com3;
@@ -27,6 +28,16 @@ impl Com3 {
     fn status() -> Result<u8, Unreachable> {
         read_port(LINE_STATUS).filter(|status| *status != ABSENT).ok_or(Unreachable)
     }
+
+    /// Until the transmitter takes a byte.
+    fn wait() -> Result<(), Unreachable> {
+        for _ in 0..PATIENCE {
+            if Com3::status()? & TRANSMITTER_EMPTY != 0 {
+                return Ok(());
+            }
+        }
+        Err(Unreachable)
+    }
 }
 
 impl Stream for Com3 {
@@ -34,11 +45,7 @@ impl Stream for Com3 {
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Unreachable> {
         for octet in octets {
-            for _ in 0..PATIENCE {
-                if Com3::status()? & TRANSMITTER_EMPTY != 0 {
-                    break;
-                }
-            }
+            Com3::wait()?;
             write_port(COM3, *octet).ok_or(Unreachable)?;
         }
         Ok(())

@@ -22,7 +22,7 @@ use std::time::Instant;
 
 /// Seconds that the firmware waits where nobody answers, and where somebody does, on however busy a computer.
 const SHORT_S: u16 = 3;
-const LONG_S: u16 = 240;
+const LONG_S: u16 = 280;
 /// The firmware's code for this end.
 const AUTHORITY: u8 = 28;
 /// How long the program may take to listen.
