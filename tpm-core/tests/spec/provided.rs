@@ -217,6 +217,11 @@ fn without_contents_of_its_size_it_is_unavailable() {
         let parameters = [&tpm2b(b"")[..], &[0, 0x14, 0, 0xb], &[0; 4]].concat();
         let certified = tpm.with(cc::NV_CERTIFY, &[NULL, INDEX, INDEX], &[b"", b""], &parameters);
         assert_eq!(certified, Err(NV_UNAVAILABLE));
+        let session = Session::plain(&mut tpm, Kind::Policy);
+        let handles = [INDEX, INDEX, session.handle];
+        let parameters = [&tpm2b(&[0; 4])[..], &[0, 0], &[0, 0]].concat();
+        assert_eq!(tpm.with(cc::POLICY_NV, &handles, &[b""], &parameters), Err(NV_UNAVAILABLE));
+        assert_eq!(tpm.with(cc::POLICY_AUTHORIZE_NV, &handles, &[b""], &[]), Err(NV_UNAVAILABLE));
         assert_eq!(tpm.tpm.fault(), None);
     }
 }
