@@ -213,12 +213,18 @@ mod tests {
     }
 
     fn measured(launch: &Launch) -> Result<Platform<Counted, Stopped>, MeasureError> {
+        measured_in(Platform::manufacture(Counted(0), Stopped, |_| {}).unwrap(), launch)
+    }
+
+    fn measured_in(
+        mut tpm: Platform<Counted, Stopped>,
+        launch: &Launch,
+    ) -> Result<Platform<Counted, Stopped>, MeasureError> {
         let mut machine = FakeMachine::new();
         let map = machine.booted();
         machine.place(GIVEN, &[7; 4096]);
         machine.place(GIVEN + 0x1000, &[7; 904]);
         machine.place(GIVEN + 0x2000, COMMAND_LINE);
-        let mut tpm = Platform::manufacture(Counted(0), Stopped, |_| {}).unwrap();
         measure(&mut machine, &map, &mut tpm, launch)?;
         Ok(tpm)
     }
@@ -250,6 +256,23 @@ mod tests {
 
     fn extended(data: &[u8]) -> Vec<u8> {
         Sha256::new().chain_update([0; 32]).chain_update(Sha256::digest(data)).finalize().to_vec()
+    }
+
+    /// In a state that was kept: the boot does not end for it, and events are measured as ever.
+    #[test]
+    fn an_index_of_the_guests_in_the_logs_place_stays_the_guests() {
+        let mut tpm = Platform::manufacture(Counted(0), Stopped, |_| {}).unwrap();
+        execute(&mut tpm, &STARTUP_CLEAR);
+        // TPM2_NV_DefineSpace by the owner: AUTHREAD, AUTHWRITE, OWNERREAD, OWNERWRITE, 4 octets.
+        let head = [0x80, 2, 0, 0, 0, 45, 0, 0, 1, 0x2a, 0x40, 0, 0, 1, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+        let public = [&[0, 0, 0, 14][..], &LOG_INDEX.to_be_bytes(), &[0, 0xb, 0, 6, 0, 6, 0, 0, 0, 4]].concat();
+        execute(&mut tpm, &[&head[..], &public].concat());
+        let mut state = std::vec![0; tpm_core::MAX_STATE_SIZE];
+        let len = tpm.with(|tpm, _| tpm.export(tpm_core::StateForm::PoweredOff, &mut state)).unwrap();
+        let tpm = Platform::resume(&state[..len], Counted(1), Stopped, |_| {}).ok().unwrap();
+        let mut tpm = measured_in(tpm, &launch(2, COMMAND_LINE.len() as u64)).unwrap();
+        assert_eq!(pcr(&mut tpm, 8), extended(COMMAND_LINE));
+        assert!(!tpm.with(|tpm, _| tpm.has_provided_index(LOG_INDEX)));
     }
 
     #[test]
