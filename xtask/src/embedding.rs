@@ -47,10 +47,17 @@ fn follow(files: &[(&str, &str)], shell: &str, said: &str) -> Result<()> {
         fs::create_dir_all(file.parent().context("a file in no folder")?)?;
         fs::write(file, text)?;
     }
-    let mut command = child::command("sh");
-    command.args(["-euc", shell]).current_dir(folder.path()).env_remove("CARGO_TARGET_DIR");
-    // The registry's crates are those that are here: their newest versions would want the network.
-    let output = command.env("CARGO_NET_OFFLINE", "true").output().context("cannot start sh")?;
+    let run = |offline: bool| {
+        let mut command = child::command("sh");
+        command.args(["-euc", shell]).current_dir(folder.path()).env_remove("CARGO_TARGET_DIR");
+        command.env("CARGO_NET_OFFLINE", offline.to_string()).output().context("cannot start sh")
+    };
+    // With the registry's crates that are here, if they are enough: newest versions would be fetched. They are not
+    // where this workspace replaces a crate, which such a program takes from the registry.
+    let mut output = run(true)?;
+    if String::from_utf8_lossy(&output.stderr).contains("--offline was specified") {
+        output = run(false)?;
+    }
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "{shell}ended with {}: {errors}", output.status);
     let last = out.lines().last().map(|line| format!("{line}\n")).unwrap_or_default();
