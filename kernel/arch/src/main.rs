@@ -120,7 +120,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     };
     let mut entropy = entropy;
     let state = match &obeyed.state {
-        Some(setting) => state::open(&mut memory, setting, &mut reports, &report, khz, &mut entropy)?,
+        Some(setting) => state::open(&mut memory, setting, &mut reports, &report, khz, programs, &mut entropy)?,
         None => None,
     };
     let mut tpm = state::begin(entropy, khz, state)?;

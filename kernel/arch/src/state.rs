@@ -1,10 +1,15 @@
 //! The TPM at the boot: where the disk with its state is found, and how it begins.
 
+use alloc::boxed::Box;
+use core::fmt;
+
+use keeper::anchors::{ByRelay, Post};
 use keeper::{Device, Opened, Refusal, Sectors, refused};
 use kernel::clock::{ASSUMED_KHZ, TickClock};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::{Keeper, Platform};
-use kernel::state::{Place, StateSetting, Wanted};
+use kernel::state::{Kept, Place, StateSetting, Wanted, flag};
+use relay::service;
 use snp::instr::rdtsc;
 use snp::report::Report;
 use tpm_core::{Clock, Entropy};
@@ -16,6 +21,7 @@ use virtio::{Fault, mmio, pci};
 use crate::devices::Devices;
 use crate::host::{PspReports, say};
 use crate::memory::Memory;
+use crate::programs::Programs;
 
 /// Where the registers of PCI functions are put (docs/boot.md, "Devices of VMPL0"): of the disk, and of the console.
 const WINDOW: u64 = 0x7f_f000_0000;
@@ -69,17 +75,21 @@ pub fn open(
     reports: &mut PspReports,
     report: &Report,
     khz: Option<u64>,
+    programs: Option<Programs>,
     entropy: &mut dyn Entropy,
 ) -> Result<Option<Opened>, Fatal> {
     let Some(disk) = find(memory, setting, khz)? else { return Ok(None) };
-    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy).map(Some)
+    let post = programs.map(|programs| -> Box<dyn Post> {
+        Box::new(ByRelay { relay: programs.counter(service::ANCHORS), clock: TickClock::new(rdtsc, khz) })
+    });
+    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy, post).map(Some)
 }
 
 /// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
 /// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
 ///
 /// # Errors
-/// `Tpm`, `Damaged`, `Disk`.
+/// `Tpm`, `Damaged`, `Disk`, `State`; `Old`, `Anchors`.
 pub fn begin<E: Entropy>(
     entropy: E,
     khz: Option<u64>,
@@ -87,18 +97,25 @@ pub fn begin<E: Entropy>(
 ) -> Result<Platform<E, impl Clock + use<E>>, Fatal> {
     let clock = TickClock::new(rdtsc, khz);
     let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let tell = |why: &_| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    let tell = |why: &dyn fmt::Display| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
     let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
     let mut tpm = match kept.flatten() {
         None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
         Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
     };
-    let Some(keeper) = keeper else {
+    let Some(mut keeper) = keeper else {
         say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
         return Ok(tpm);
     };
     let from = keeper.kept().epoch;
+    tpm.with(|tpm, _| keeper.begin(tpm))?;
+    let Kept { epoch, flags, .. } = keeper.kept();
     tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
+    if flags & flag::ANCHORED != 0 {
+        say("anchors", format_args!("epoch {epoch} is with them"));
+    } else if flags & flag::TOO_FEW != 0 {
+        say("anchors", format_args!("too few answer: the TPM goes on, and evidence says so"));
+    }
     match from {
         0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
         epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),

@@ -1,29 +1,39 @@
 //! The disk with the TPM's state: opened at the boot, and written before each answer that needs it.
 //!
 //! What is on the disk, and how it is sealed, is `sealed`'s; when something is to be written, [`tpm_core::store`]'s.
-//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards. It is a crate of its
-//! own so that all of it is compiled for size.
+//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards, and when anchors are
+//! asked whether that is the newest state ([`anchors`]). It is a crate of its own so that all of it is compiled for
+//! size.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 extern crate alloc;
 
+pub mod anchors;
+mod outer;
+#[cfg(test)]
+mod tests;
+
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
+use anchor::{Head, Quorum};
+use anchors::{Anchored, Post, Subject};
 use kernel::attest::ReportError;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Keeper;
 use kernel::state::{Kept, StateSetting, flag};
+use outer::Outer;
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
-use sealed::{Beginning, BlockDevice, Found, Fresh, RecoveryPoint, Root, Roots, StateDisk, Writer};
+use sealed::{Beginning, BlockDevice, Found, Fresh, Kind, RecoveryPoint, Root, Roots, StateDisk, Writer};
 use snp::message::key::{DerivedKey, KeyRequest};
 use snp::report::Report;
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
-use tpm_core::{Entropy, StateError, Tpm};
+use tpm_core::{Entropy, Generation, StateError, Tpm};
 use virtio::Fault;
 use virtio::disk::Disk;
 use virtio::host::Host;
@@ -97,17 +107,23 @@ impl Drop for Wiped {
 /// Asks the secure processor for a key of VMPL0's.
 pub type AskKey<'a> = &'a mut dyn FnMut(&KeyRequest) -> Result<DerivedKey, ReportError>;
 
+/// The disk of a state.
+type Sealed = StateDisk<Vec<u8>, Device>;
+
+/// Is told why the TPM cannot be kept.
+pub type Tell = fn(&dyn Display);
+
 /// A disk that is ours.
 pub struct Opened {
-    disk: StateDisk<Vec<u8>, Device>,
-    flags: u32,
+    disk: Sealed,
+    anchors: Option<Box<Anchored>>,
 }
 
 /// Opens what is on the disk: the state that this firmware has sealed on this chip, or the mark that a new one may be
-/// made there. `report` is of this boot.
+/// made there. `report` is of this boot, `post` the way to the anchors, if there is one.
 ///
 /// # Errors
-/// `Disk`, `NotOurs`, `Damaged` and `State`, with what is wrong; `Entropy`.
+/// `Disk`, `NotOurs`, `Damaged` and `State`, with what is wrong; `Entropy`; `Settings`; `Old` and `Anchors`.
 #[inline(never)]
 pub fn open(
     mut disk: Device,
@@ -115,32 +131,84 @@ pub fn open(
     report: &Report,
     key: AskKey<'_>,
     entropy: &mut dyn Entropy,
+    post: Option<Box<dyn Post>>,
 ) -> Result<Opened, Fatal> {
+    let quorum = anchors::quorum(setting)?;
     let found = sealed::disk::look(&mut disk).map_err(refused)?;
     let tcb = u64::from_le_bytes(report.committed_tcb.0);
     let writer = Writer { measurement: report.measurement, policy: report.policy.get(), tcb };
-    let sealing = roots(tcb, setting, key)?;
+    let mut sealing = roots(tcb, setting, key)?;
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
+    let mut opening = match &found {
+        Found::Empty => None,
+        // A TCB that is not committed has no key.
+        Found::Record(head) => Some(roots(head.tcb(), setting, key).or_else(|_| roots(tcb, setting, key))?),
+    };
+    let mut anchors = None;
+    if let Some(quorum) = quorum {
+        let subject = subject(&mut disk, &found, &quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
+        let mut asked = Anchored::new(quorum, subject, post, entropy)?;
+        asked.settle()?;
+        if let Some(secret) = asked.secret(entropy)? {
+            for roots in [Some(&mut sealing), opening.as_mut()].into_iter().flatten() {
+                roots.share = Some(Root::new(*secret));
+            }
+        }
+        anchors = Some(asked);
+    }
     let room = vec![0; ROOM];
-    let disk = match found {
-        Found::Empty => StateDisk::create(disk, &Beginning::new(), &writer, &sealing, fresh, room),
-        Found::Record(head) => {
-            // A TCB that is not committed has no key.
-            let opening = roots(head.tcb(), setting, key).or_else(|_| roots(tcb, setting, key))?;
+    let disk = match (found, opening) {
+        (Found::Record(head), Some(opening)) => {
             StateDisk::open(disk, &head, &writer, &opening, &sealing, None, fresh, room)
         }
+        _ => StateDisk::create(disk, &Beginning::new(), &writer, &sealing, fresh, room),
     };
     let disk = disk.map_err(refused)?;
-    if disk.is_moved() { Err(refused(Refusal::Moved)) } else { Ok(Opened { disk, flags: flag::KEPT }) }
+    if !disk.is_moved() {
+        return Ok(Opened { disk, anchors });
+    }
+    if let Some(mut anchors) = anchors {
+        // The power may have gone between the disk and the anchors.
+        anchors.must_hold()?;
+    }
+    Err(refused(Refusal::Moved))
 }
 
-/// What the state is sealed to, under a TCB.
+/// What anchors are asked about. A record that the operator has sealed shows nothing to them: its key follows from it,
+/// so that it is known to them as soon as it has been started once.
+#[expect(clippy::too_many_arguments, reason = "each is of another origin, and all are needed at once")]
+fn subject(
+    disk: &mut Device,
+    found: &Found,
+    quorum: &Quorum,
+    writer: &Writer,
+    opening: Option<&Roots>,
+    setting: &StateSetting<'_>,
+    fresh: &Fresh,
+    entropy: &mut dyn Entropy,
+) -> Result<Subject, Fatal> {
+    let boot_nonce = *fresh.boot_nonce();
+    let (Found::Record(head), Some(roots)) = (found, opening) else {
+        let outer = anchors::beginning(quorum, anchors::scalar(entropy)?);
+        return Ok(Subject { identity: *fresh.identity(), boot_nonce, own: Head::GENESIS, outer });
+    };
+    let own = Head::new(head.epoch(), *head.boot_nonce(), *head.digest());
+    let outer = if head.kind() == Some(Kind::Imported) {
+        anchors::beginning(quorum, sealed::disk::scalar_of_imported(head, roots).map_err(refused)?)
+    } else {
+        let mut room = Wiped(vec![0; ROOM]);
+        let wanted = roots.bits() | if setting.share { sealed::keys::root::SHARE } else { 0 };
+        let octets = sealed::disk::open_outer(disk, head, writer, &roots.chip, wanted, &mut room.0);
+        let shares = if setting.share { usize::try_from(quorum.n()).unwrap_or(usize::MAX) } else { 0 };
+        Outer::parse(octets.map_err(refused)?, shares).ok_or_else(|| refused(Refusal::Contents))?
+    };
+    Ok(Subject { identity: *head.identity(), boot_nonce, own, outer })
+}
+
+/// What the state is sealed to, under a TCB; the anchors' share is not there yet.
 fn roots(tcb: u64, setting: &StateSetting<'_>, key: AskKey<'_>) -> Result<Roots, Fatal> {
     let chip = key(&sealed::keys::chip_request(tcb)).map_err(Fatal::because(Reason::State))?;
     let recovery = setting.recovery.map(|point| RecoveryPoint::new(point).ok_or(Refusal::Key)).transpose();
-    if setting.share {
-        return Err(Fatal::new(Reason::State, format_args!("no anchors give a share")));
-    }
     Ok(Roots { chip: Root::new(*chip.as_bytes()), share: None, recovery: recovery.map_err(refused)? })
 }
 
@@ -168,46 +236,97 @@ impl Opened {
     /// # Errors
     /// As of [`open`].
     #[inline(never)]
-    pub fn load(self, tell: fn(&StoreError<Refusal<Fault>>)) -> Result<(Option<Wiped>, Box<Keeping>), Fatal> {
-        let Opened { disk, flags } = self;
+    pub fn load(self, tell: Tell) -> Result<(Option<Wiped>, Box<Keeping>), Fatal> {
+        let Opened { disk, anchors } = self;
         let mut buffer = Wiped(vec![0; MAX_RECORD_SIZE]);
-        let (store, state) = Store::open(disk, &mut buffer.0).map_err(|why| match why {
-            StoreError::Disk(why) => refused(why),
-            StoreError::Damaged => refused(Refusal::Contents),
-            StoreError::State(why) => Fatal::new(Reason::State, format_args!("{why}")),
-        })?;
+        let (store, state) = Store::open(disk, &mut buffer.0).map_err(not_stored)?;
         let state = state.map(|state| Wiped(state.to_vec()));
-        Ok((state, Box::new(Keeping { store, buffer: Wiped(vec![0; FIRST_BUFFER]), flags, tell })))
+        let buffer = Wiped(vec![0; FIRST_BUFFER]);
+        Ok((state, Box::new(Keeping { store, buffer, anchors, last: None, tell })))
+    }
+}
+
+fn not_stored(why: StoreError<Refusal<Fault>>) -> Fatal {
+    match why {
+        StoreError::Disk(why) => refused(why),
+        StoreError::Damaged => refused(Refusal::Contents),
+        StoreError::State(why) => Fatal::new(Reason::State, format_args!("{why}")),
     }
 }
 
 /// Who writes the state.
 pub struct Keeping {
-    store: Store<StateDisk<Vec<u8>, Device>>,
+    store: Store<Sealed>,
     /// As long as the last record needed.
     buffer: Wiped,
-    flags: u32,
-    tell: fn(&StoreError<Refusal<Fault>>),
+    anchors: Option<Box<Anchored>>,
+    /// Which state of the TPM was kept last.
+    last: Option<Generation>,
+    tell: Tell,
 }
 
 impl Keeping {
-    fn save(&mut self, tpm: &Tpm) -> Result<(), StoreError<Refusal<Fault>>> {
+    /// Keeps what the TPM begins with, and has it registered.
+    ///
+    /// # Errors
+    /// Why that cannot be: `Disk`, `State`; `Old` and `Anchors`.
+    pub fn begin(&mut self, tpm: &Tpm) -> Result<(), Fatal> {
+        let now = tpm.generation();
+        if self.last == Some(now) {
+            return Ok(());
+        }
+        if let Some(anchors) = &mut self.anchors {
+            anchors.before(self.store.disk_mut())?;
+        }
+        let is_written = self.save(tpm).map_err(not_stored)?;
+        if let Some(anchors) = self.anchors.as_mut().filter(|_| is_written) {
+            anchors.behind(self.store.disk())?;
+        }
+        self.last = Some(now);
+        Ok(())
+    }
+
+    /// Whether it was written.
+    fn save(&mut self, tpm: &Tpm) -> Result<bool, StoreError<Refusal<Fault>>> {
         loop {
             match self.store.save(tpm, &mut self.buffer.0) {
-                Ok(_) => return Ok(()),
                 Err(StoreError::State(StateError::Room(_))) if self.buffer.0.len() < MAX_RECORD_SIZE => {
                     let more = self.buffer.0.len().saturating_mul(2).clamp(FIRST_BUFFER, MAX_RECORD_SIZE);
                     self.buffer = Wiped(vec![0; more]);
                 }
-                Err(why) => return Err(why),
+                done => return done,
             }
         }
+    }
+
+    /// Has `write` put what is left of a TPM that moves in the place of its state, and registers that with the anchors,
+    /// if there are any. Only then may it be said that the TPM is dead here. What is not registered is on the disk all
+    /// the same: [`Keeping::register_tombstone`] tries again.
+    ///
+    /// # Errors
+    /// `Old` and `Anchors`, also where the settings let a TPM go on without a quorum: before anything is written, if
+    /// there is none then already. What `write` says.
+    pub fn entomb(&mut self, write: impl FnOnce(&mut Sealed) -> Result<(), Fatal>) -> Result<(), Fatal> {
+        if let Some(anchors) = &mut self.anchors {
+            anchors.must_settle()?;
+            anchors.before(self.store.disk_mut())?;
+        }
+        write(self.store.disk_mut())?;
+        self.anchors.as_mut().map_or(Ok(()), |anchors| anchors.entombed(self.store.disk()))
+    }
+
+    /// Registers once more what [`Keeping::entomb`] has written.
+    ///
+    /// # Errors
+    /// `Old` and `Anchors`.
+    pub fn register_tombstone(&mut self) -> Result<(), Fatal> {
+        self.anchors.as_mut().map_or(Ok(()), |anchors| anchors.must_hold())
     }
 }
 
 impl Keeper for Keeping {
     fn keep(&mut self, tpm: &Tpm) -> Option<()> {
-        self.save(tpm).map_err(|why| (self.tell)(&why)).ok()
+        self.begin(tpm).map_err(|why| (self.tell)(&why)).ok()
     }
 
     fn kept(&self) -> Kept {
@@ -217,7 +336,7 @@ impl Keeper for Keeping {
             epoch: disk.epoch(),
             boot_nonce: *disk.boot_nonce(),
             digest: *disk.digest(),
-            flags: self.flags,
+            flags: flag::KEPT | self.anchors.as_ref().map_or(0, |anchors| anchors.flags()),
             origin: [0; 32],
         }
     }

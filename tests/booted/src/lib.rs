@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`anchors`] | old copies, two copies, and anchors that are away
 //! | [`authority`] | certificates under an operator's authority |
 //! | [`azure`] | a vTPM as Azure's |
 //! | [`boots`] | one boot after the other, of every kind |
@@ -40,6 +41,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anchors;
 mod answers;
 pub mod authority;
 pub mod azure;
