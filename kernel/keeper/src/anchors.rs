@@ -275,10 +275,10 @@ impl Anchored {
         let k = usize::try_from(self.quorum.k()).ok()?;
         let stored = core::mem::take(&mut self.outer.shares);
         let enough = self
-            .ask(|way, client| drive::gather(way, client, |client| points(client, &stored, exchange, k).len() == k));
+            .ask(|way, client| drive::gather(way, client, |client| points(client, &stored, exchange, k).0.len() == k));
         let points = points(&self.client, &stored, exchange, k);
         self.outer.shares = stored;
-        if enough { combine(&points) } else { None }
+        if enough { combine(&points.0) } else { None }
     }
 
     /// Before a record is written: it has to say what anchors may know. Where the TPM goes on alone since the boot they
@@ -291,7 +291,7 @@ impl Anchored {
             self.settle()?;
         }
         self.outer.mark = self.client.mark();
-        disk.set_outer(&self.outer.octets()).ok_or_else(Fatal::plain(Reason::State))
+        disk.set_outer(&self.outer.octets().0).ok_or_else(Fatal::plain(Reason::State))
     }
 
     /// When a record has been written: it is registered, if that is due.
@@ -360,20 +360,24 @@ impl Anchored {
     }
 }
 
+/// Numbers of anchors, and points; they go without a trace.
+struct Points(Vec<(u8, [u8; 32])>);
+
+impl Drop for Points {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|(_, point)| point.zeroize());
+    }
+}
+
 /// Points of `k` anchors whose shares are right.
-fn points(
-    client: &Client<'_, P384>,
-    stored: &[Share],
-    exchange: &Exchange,
-    k: usize,
-) -> Zeroizing<Vec<(u8, [u8; 32])>> {
+fn points(client: &Client<'_, P384>, stored: &[Share], exchange: &Exchange, k: usize) -> Points {
     let right = client.shares().filter_map(|(number, covered)| {
         let (of, number) = (stored.get(number)?, u8::try_from(number).ok()?);
         let share = covered.open(exchange)?;
         (commitment(number, &share) == of.commitment).then_some((number, point(&share, &of.correction)))
     });
-    let mut points = Zeroizing::new(Vec::with_capacity(k));
-    points.extend(right.take(k));
+    let mut points = Points(Vec::with_capacity(k));
+    points.0.extend(right.take(k));
     points
 }
 

@@ -8,6 +8,8 @@ use anchor::Mark;
 use zerocopy::IntoBytes;
 use zeroize::Zeroizing;
 
+use crate::Wiped;
+
 /// What is kept of an anchor's share (`anchor::share`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
@@ -26,12 +28,12 @@ pub(crate) struct Outer {
 
 impl Outer {
     /// As a record has it.
-    pub(crate) fn octets(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn octets(&self) -> Wiped {
         let shares = self.shares.iter().flat_map(|share| [share.correction, share.commitment]).flatten();
         let size = Mark::SIZE + self.scalar.len() + 64 * self.shares.len();
         // No larger buffer takes its place while it is filled.
-        let mut octets = Zeroizing::new(Vec::with_capacity(size));
-        octets.extend(self.mark.as_bytes().iter().chain(self.scalar.iter()).copied().chain(shares));
+        let mut octets = Wiped(Vec::with_capacity(size));
+        octets.0.extend(self.mark.as_bytes().iter().chain(self.scalar.iter()).copied().chain(shares));
         octets
     }
 
@@ -68,12 +70,12 @@ mod tests {
     fn what_is_written_is_read_with_the_number_of_shares_that_the_settings_have() {
         for shares in [0, 1, 3, 16] {
             let outer = outer(shares);
-            let octets = outer.octets();
+            let octets = &outer.octets().0;
             assert_eq!(octets.len(), 306 + 64 * shares);
             assert!(octets.len() <= sealed::layout::MAX_OUTER);
-            let read = Outer::parse(&octets, shares).unwrap();
+            let read = Outer::parse(octets, shares).unwrap();
             assert!(read.mark == outer.mark && read.scalar == outer.scalar && read.shares == outer.shares);
-            assert!(Outer::parse(&octets, shares + 1).is_none());
+            assert!(Outer::parse(octets, shares + 1).is_none());
             assert!((0..octets.len()).all(|end| Outer::parse(&octets[..end], shares).is_none()));
         }
     }

@@ -147,6 +147,9 @@ fn nothing_is_entombed_that_cannot_be_registered() {
     world.up(&[false; 3]);
     let mut machine = world.boot(&disk).unwrap();
     let mut is_written = false;
-    let entombed = machine.keeping.entomb(|_| Ok(is_written = true));
+    let entombed = machine.keeping.entomb(|_| {
+        is_written = true;
+        Ok(())
+    });
     assert_eq!((why(entombed).0, is_written), (Reason::Anchors, false));
 }
