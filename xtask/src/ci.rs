@@ -13,8 +13,17 @@ use std::time::Instant;
 type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static str)]);
 
 /// Programs of the host, and what judges or tries the engine below tests.
-const PROGRAMS: &[&str] =
-    &["embedders", "quoin-anchor", "quoin-authority", "quoin-state", "quoin-tpm", "quoin-verify", "simulate", "xtask"];
+const PROGRAMS: &[&str] = &[
+    "embedders",
+    "quoin-anchor",
+    "quoin-authority",
+    "quoin-relay",
+    "quoin-state",
+    "quoin-tpm",
+    "quoin-verify",
+    "simulate",
+    "xtask",
+];
 const TOOLS: [&str; 6] = ["anchor-simulation", "fuzz", "model", "peer", "primitives", "proofs"];
 const BARE_METAL: [&str; 6] = ["arch", "machine", "guest", "paravisor", "rules", "panics"];
 const WARNINGS_ARE_ERRORS: [&str; 3] = ["--", "-D", "warnings"];
