@@ -274,9 +274,10 @@ impl Anchored {
     fn known_secret(&mut self, exchange: &Exchange) -> Option<Zeroizing<[u8; 32]>> {
         let k = usize::try_from(self.quorum.k()).ok()?;
         let stored = core::mem::take(&mut self.outer.shares);
-        let enough = self
-            .ask(|way, client| drive::gather(way, client, |client| points(client, &stored, exchange, k).0.len() == k));
-        let points = points(&self.client, &stored, exchange, k);
+        let enough = self.ask(|way, client| {
+            drive::gather(way, client, |client| Points::of(client, &stored, exchange, k).0.len() == k)
+        });
+        let points = Points::of(&self.client, &stored, exchange, k);
         self.outer.shares = stored;
         if enough { combine(&points.0) } else { None }
     }
@@ -360,25 +361,28 @@ impl Anchored {
     }
 }
 
-/// Numbers of anchors, and points; they go without a trace.
+/// Numbers of anchors, and what their shares are at these.
 struct Points(Vec<(u8, [u8; 32])>);
+
+impl Points {
+    /// Of `k` anchors whose shares are right.
+    fn of(client: &Client<'_, P384>, stored: &[Share], exchange: &Exchange, k: usize) -> Self {
+        let right = client.shares().filter_map(|(number, covered)| {
+            let (of, number) = (stored.get(number)?, u8::try_from(number).ok()?);
+            let share = covered.open(exchange)?;
+            (commitment(number, &share) == of.commitment).then_some((number, point(&share, &of.correction)))
+        });
+        // No larger buffer takes its place while it is filled.
+        let mut points = Self(Vec::with_capacity(k));
+        points.0.extend(right.take(k));
+        points
+    }
+}
 
 impl Drop for Points {
     fn drop(&mut self) {
         self.0.iter_mut().for_each(|(_, point)| point.zeroize());
     }
-}
-
-/// Points of `k` anchors whose shares are right.
-fn points(client: &Client<'_, P384>, stored: &[Share], exchange: &Exchange, k: usize) -> Points {
-    let right = client.shares().filter_map(|(number, covered)| {
-        let (of, number) = (stored.get(number)?, u8::try_from(number).ok()?);
-        let share = covered.open(exchange)?;
-        (commitment(number, &share) == of.commitment).then_some((number, point(&share, &of.correction)))
-    });
-    let mut points = Points(Vec::with_capacity(k));
-    points.0.extend(right.take(k));
-    points
 }
 
 /// The last record that this boot has written, as anchors know it.

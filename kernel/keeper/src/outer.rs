@@ -54,7 +54,7 @@ impl Outer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outer, Share};
+    use super::{Outer, Share, Wiped};
     use anchor::{Mark, P384, Quorum};
     use zeroize::Zeroizing;
 
@@ -70,7 +70,7 @@ mod tests {
     fn what_is_written_is_read_with_the_number_of_shares_that_the_settings_have() {
         for shares in [0, 1, 3, 16] {
             let outer = outer(shares);
-            let octets = &outer.octets().0;
+            let Wiped(octets) = &outer.octets();
             assert_eq!(octets.len(), 306 + 64 * shares);
             assert!(octets.len() <= sealed::layout::MAX_OUTER);
             let read = Outer::parse(octets, shares).unwrap();
