@@ -37,7 +37,7 @@ impl Anchors {
 impl Program for Anchors {
     fn take(&mut self, message: &Message) {
         let anchor = self.0.get(usize::from(message.number));
-        if !anchor.is_some_and(|anchor| anchor.try_send(message.octets.clone()).is_ok()) {
+        if anchor.is_none_or(|anchor| anchor.try_send(message.octets.clone()).is_err()) {
             log::warn!("a message to anchor {}, which is not known, or busy", message.number);
         }
     }

@@ -41,10 +41,10 @@ impl Peer {
 
     fn pass(&mut self, message: &Message) -> Result<()> {
         let frame = frame(message.service, message.number, &message.octets)?;
-        if let Some(stream) = &mut self.stream {
-            if stream.write_all(&frame).is_ok() {
-                return Ok(());
-            }
+        if let Some(stream) = &mut self.stream
+            && stream.write_all(&frame).is_ok()
+        {
+            return Ok(());
         }
         let stream = self.connect().with_context(|| format!("nobody is at {}", self.path.display()))?;
         Ok(self.stream.insert(stream).write_all(&frame)?)
