@@ -99,6 +99,7 @@ const IN_QEMU: &[InQemu] = &[
     ("operator's authority: certificates under it", |_| booted::authority::run(served::while_cases_run)),
     (AZURE_CLIENT, |_| booted::azure::client::run(served::while_cases_run)),
     ("clients: what each sends, and docs/clients.md", clients::short),
+    ("state: over MMIO", |_| booted::mmio::run()),
     ("state: it outlives the VM", |_| booted::state::run(served::while_cases_run)),
     ("state: anchors", |_| booted::anchors::run()),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),

@@ -26,6 +26,7 @@
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
+//! | [`mmio`] | disk and console over MMIO |
 //! | [`monitored`] | an unmodified Linux at a TPM that a monitor serves |
 //! | [`policy`] | a firmware that judges its own platform |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
@@ -66,6 +67,7 @@ pub mod lattices;
 pub mod lies;
 pub mod linux;
 pub mod many;
+pub mod mmio;
 pub mod monitored;
 pub mod others;
 pub mod ovmf;

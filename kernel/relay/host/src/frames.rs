@@ -41,7 +41,9 @@ impl Peer {
 
     fn pass(&mut self, message: &Message) -> Result<()> {
         let frame = frame(message.service, message.number, &message.octets)?;
-        if self.stream.as_mut().is_some_and(|stream| stream.write_all(&frame).is_ok()) {
+        if let Some(stream) = &mut self.stream
+            && stream.write_all(&frame).is_ok()
+        {
             return Ok(());
         }
         let stream = self.connect().with_context(|| format!("nobody is at {}", self.path.display()))?;
