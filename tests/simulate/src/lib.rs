@@ -8,6 +8,8 @@
 //! | [`migration`] | what tests/migration plays, many times |
 //! | [`runs`] | many schedules, on all processors |
 
+pub use client::chance;
+
 pub mod drive;
 pub mod migration;
 pub mod runs;
