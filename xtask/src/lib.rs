@@ -11,6 +11,7 @@
 //! | [`deb`] | the verb of that name: the server's Debian package |
 //! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
+//! | [`disk`] | the verb of that name: what the disk with the TPM's state is proven by |
 //! | [`doctor`] | the verb of that name: what works on this computer |
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
@@ -41,6 +42,7 @@ pub mod conformance;
 pub mod deb;
 pub mod demo;
 pub mod deny;
+pub mod disk;
 pub mod doctor;
 pub mod embedding;
 pub mod fuzz;
