@@ -1,11 +1,11 @@
 //! Those who issue certificates of EKs: a root with a P-256 key, and below it an authority with an RSA key.
 
 use super::authority::{key, rsassa, spki, to_be_signed};
+use core::str::FromStr;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::EncodePublicKey;
 use rsa::RsaPrivateKey;
-use std::str::FromStr;
 use std::sync::LazyLock;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{BitString, ObjectIdentifier, OctetString};
