@@ -17,8 +17,8 @@ use host::boot::Built;
 use host::nbd::{Served, Step};
 use host::psp::Identity;
 use host::relay::Relay;
-use sealed::SECTOR;
 use sealed::layout::MIN_SECTORS;
+use sealed::{SECTOR, Writer};
 use std::collections::BTreeSet;
 
 /// Commands and boots of the suite.
@@ -62,7 +62,9 @@ pub(super) fn run(built: &Built, commands: u32, boots: usize, seed: u64) -> Resu
     let mut done = Done { commands, boots: history.boots, ..Done::default() };
     let cuts = history.cuts();
     let chosen: BTreeSet<usize> = (0..boots).map(|_| chance.below(cuts.max(1))).collect();
-    let judge = Judge::new(built, &history);
+    let writer = inside::writer(built);
+    let key = inside::chip_key(&Identity::development(), 0, &writer);
+    let judge = Judge::new(writer, key, &history);
     let sample = judge.all(&chosen, &mut chance, &mut done).with_context(|| format!("seed {seed}"))?;
     ensure!(done.cuts == cuts && done.looks > 0 && done.writes > 0, "{done}");
     for (cut, octets, record) in sample {
@@ -146,7 +148,7 @@ type Cut = (usize, Vec<u8>, Record);
 
 struct Judge<'a> {
     history: &'a History,
-    writer: sealed::Writer,
+    writer: Writer,
     key: [u8; 32],
     /// with all sectors up to the cut
     disk: Octets,
@@ -157,9 +159,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(built: &Built, history: &'a History) -> Self {
-        let writer = inside::writer(built);
-        let key = inside::chip_key(&Identity::development(), 0, &writer);
+    fn new(writer: Writer, key: [u8; 32], history: &'a History) -> Self {
         let disk = Octets(history.empty.clone());
         let record = Record { epoch: 0, identity: [0; 32], state: None };
         Self { history, writer, key, durable: (disk.clone(), record.clone()), disk, record, since: Vec::new() }
@@ -238,4 +238,127 @@ fn boot(built: &Built, octets: Vec<u8>, record: &Record) -> Result<()> {
     checked(&mut relay, &startup())?;
     ensure!(shown(&mut relay)? == Model::of(record)?.looks(), "the machine finds another TPM than the host");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inside::{Beyond, Octets};
+    use super::{Done, History, Judge, Mark, empty};
+    use anyhow::Result;
+    use client::chance::Chance;
+    use client::history;
+    use client::platform::{CountedEntropy, ManualClock};
+    use host::nbd::Step;
+    use sealed::layout::ROOM;
+    use sealed::{Beginning, BlockDevice, Fresh, Root, Roots, SECTOR, StateDisk, Writer};
+    use std::collections::BTreeSet;
+    use tpm_core::store::{MAX_RECORD_SIZE, Store};
+    use tpm_core::{Hooks, Locality, Tpm};
+
+    const WRITER: Writer = Writer { measurement: [1; 48], policy: 0x3_0000, tcb: 1 };
+    const KEY: [u8; 32] = [2; 32];
+
+    /// A disk that keeps its steps.
+    struct Steps(Octets, Vec<Step>);
+
+    impl BlockDevice for Steps {
+        type Error = Beyond;
+
+        fn sectors(&self) -> u64 {
+            self.0.sectors()
+        }
+
+        fn read(&mut self, first: u64, out: &mut [u8]) -> Result<(), Beyond> {
+            self.0.read(first, out)
+        }
+
+        fn write(&mut self, first: u64, octets: &[u8]) -> Result<(), Beyond> {
+            self.1.push(Step::Written(first * SECTOR as u64, octets.to_vec()));
+            self.0.write(first, octets)
+        }
+
+        fn flush(&mut self) -> Result<(), Beyond> {
+            self.1.push(Step::Flushed);
+            Ok(())
+        }
+    }
+
+    /// What the firmware does, done on the host.
+    fn recorded(commands: u32) -> History {
+        let mut chance = Chance::new(1);
+        let roots = Roots { chip: Root::new(KEY), share: None, recovery: None };
+        let fresh = Fresh::draw(|out| {
+            chance.fill(out);
+            Ok::<(), Beyond>(())
+        });
+        let disk = Steps(Octets(empty().unwrap()), Vec::new());
+        let disk = StateDisk::create(disk, &Beginning::new(), &WRITER, &roots, fresh.unwrap(), vec![0; ROOM]).unwrap();
+        let mut buffer = vec![0; MAX_RECORD_SIZE];
+        let mut store = Store::open(disk, &mut buffer).unwrap().0;
+        let (mut tpm, mut entropy, mut clock) = (Box::new(Tpm::blank()), CountedEntropy::default(), ManualClock(0));
+        tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).unwrap();
+        let mut run = |tpm: &mut Tpm, command: &[u8]| {
+            let mut response = vec![0; 4096];
+            let hooks = &mut Hooks { entropy: &mut entropy, clock: &mut clock };
+            let length = tpm.execute(hooks, Locality::ZERO, command, &mut response);
+            response.truncate(length);
+            response
+        };
+        let mut marks = Vec::new();
+        store.save(&tpm, &mut buffer).unwrap();
+        run(&mut tpm, &history::startup());
+        for _ in 0..commands {
+            store.save(&tpm, &mut buffer).unwrap();
+            let shown = history::look().iter().map(|command| run(&mut tpm, command)).collect();
+            marks.push(Mark { steps: store.disk_mut().device().1.len(), shown });
+            // The power stays.
+            history::step(&mut chance, |command| run(&mut tpm, command));
+        }
+        store.save(&tpm, &mut buffer).unwrap();
+        let steps = core::mem::take(&mut store.disk_mut().device().1);
+        History { empty: empty().unwrap(), steps, marks, boots: 1 }
+    }
+
+    fn judged(history: &History) -> Result<Done> {
+        let mut done = Done::default();
+        Judge::new(WRITER, KEY, history).all(&BTreeSet::new(), &mut Chance::new(2), &mut done)?;
+        Ok(done)
+    }
+
+    /// The steps of a record are: contents, flush, head, flush.
+    fn is_head(step: &Step) -> bool {
+        matches!(step, Step::Written(_, octets) if octets.len() == SECTOR)
+    }
+
+    #[test]
+    fn a_firmware_that_writes_in_its_order_passes() {
+        let history = recorded(60);
+        let done = judged(&history).unwrap();
+        assert_eq!(done.cuts, history.cuts());
+        assert!(done.writes > 20 && done.looks == 60 && done.shuffles > 100, "{done}");
+    }
+
+    #[test]
+    fn what_a_firmware_could_do_wrong_is_found() {
+        let wrong = |change: fn(&mut History)| {
+            let mut history = recorded(60);
+            change(&mut history);
+            format!("{:#}", judged(&history).unwrap_err())
+        };
+        // Each has as many steps as before, so that marks are where they were.
+        let head_first = wrong(|history| history.steps.chunks_exact_mut(4).for_each(|record| record.swap(0, 2)));
+        assert!(head_first.contains("the disk is damaged: the contents"), "{head_first}");
+        let one_flush = wrong(|history| history.steps.chunks_exact_mut(4).for_each(|record| record.swap(1, 2)));
+        assert!(one_flush.contains("any sectors: the disk is damaged"), "{one_flush}");
+        let too_early = wrong(|history| history.marks.iter_mut().for_each(|mark| mark.steps -= 1));
+        assert!(too_early.contains("it was answered before it was flushed"), "{too_early}");
+        let not_there = wrong(|history| history.marks.iter_mut().for_each(|mark| mark.steps -= 4));
+        assert!(not_there.contains("the disk has not what was answered"), "{not_there}");
+        let lost = wrong(|history| {
+            let head = history.steps.iter().rposition(is_head).unwrap();
+            let Step::Written(_, octets) = &mut history.steps[head] else { panic!("no head") };
+            octets[0x10] ^= 1;
+        });
+        assert!(lost.contains("the disk is damaged: the head"), "{lost}");
+    }
 }

@@ -26,7 +26,7 @@ const COMMAND_LINE: &str = "console=ttyS1 quiet quoin=kept";
 /// What `init` and its part `kept` check: of the first boot, and of a later one.
 const CHECKS: [usize; 2] = [9 + 3, 9 + 2];
 const MEMORY: u32 = 512;
-const TIMEOUT: u64 = 600;
+const TIMEOUT: u64 = 1200;
 
 /// Linux, on one processor and on two, and by way of OVMF.
 pub(super) fn run() -> Result<Totals> {

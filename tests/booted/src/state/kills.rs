@@ -49,7 +49,7 @@ impl fmt::Display for Done {
 
 /// As a case of the suite.
 pub(super) fn short(built: &Built, seed: u64) -> Totals {
-    let killed = run(built, SHORT, seed).map(|done| println!("     {done}"));
+    let killed = run(built, SHORT, seed).map(drop);
     case(&format!("QEMU is killed {SHORT} times amid boots and writes: old or new"), killed)
 }
 
@@ -68,6 +68,7 @@ pub(super) fn run(built: &Built, count: u32, seed: u64) -> Result<Done> {
         scene.done.forward += u32::from(after.number > before.number + seen.answered);
         scene.done.answered += seen.answered;
         scene.done.epoch = after.epoch;
+        println!("     {}", scene.done);
     }
     // Nothing is killed any more, and the machine itself finds what was there.
     let last = scene.found()?;
