@@ -92,13 +92,14 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         kept
     }
 
-    /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
+    /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM"). Whether
+    /// there was room for the attestation key: in a state that was kept its guest may have left none.
     ///
     /// # Errors
     /// [`Failure`]: the TPM does not do it.
-    pub fn become_azure(&mut self) -> Result<(), Failure> {
+    pub fn become_azure(&mut self) -> Result<bool, Failure> {
         const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
-        Identity::provide_azure(&mut self.tpm)?;
+        let is_placed = Identity::provide_azure(&mut self.tpm)?;
         // Clients by tss-esapi do not know them.
         self.tpm.omit_later_properties();
         let mut answer = [0; MAX_RESPONSE_SIZE];
@@ -111,7 +112,7 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         };
         // TPM_RC_INITIALIZE, if it has been started: what follows shows whether it is.
         let _ = run(&STARTUP_CLEAR);
-        self.identity.become_azure(&mut run).ok_or(Failure)
+        self.identity.become_azure(self.keeper.is_some(), &mut run).map(|()| is_placed).ok_or(Failure)
     }
 
     /// Runs `work` with the TPM and its hooks.

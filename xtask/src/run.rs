@@ -13,6 +13,7 @@ use host::relay::Relay;
 use host::{child, collect, debian, timeline, workspace};
 use quoin_image::state::Wanted;
 use quoin_verify::evidence::folder::Evidence;
+use quoin_verify::evidence::manifest;
 use quoin_verify::{Failure, digest, screen};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -147,8 +148,13 @@ fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder
     boot::show_since(qemu);
     timeline::say(qemu.elapsed(), "evidence collected", &folder.display().to_string());
     let expectations = built.expectations()?;
+    let evidence = Evidence::read(folder)?;
+    if let Some(kept) = manifest::kept(&evidence.manifest)? {
+        let whose = format!("epoch {} of the TPM {}…", kept.epoch, digest::hex(&kept.identity[..8]));
+        timeline::say(qemu.elapsed(), "state attested", &whose);
+    }
     let mut steps = 0;
-    let verdict = quoin_verify::verify(&Evidence::read(folder)?, &expectations, |step, seen| {
+    let verdict = quoin_verify::verify(&evidence, &expectations, |step, seen| {
         steps += 1;
         screen::say(&format!("{:>12}ok  {:<22} ", "", step.to_string()), seen);
     });

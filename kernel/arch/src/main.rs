@@ -138,8 +138,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         say("measured", format_args!("{} events, log in NV Index {LOG_INDEX:#x}", launch.events()));
     }
     if launch.personality == Personality::Azure {
-        tpm.become_azure().map_err(Fatal::because(Reason::Tpm))?;
-        say("tpm", format_args!("as Azure's, {} ms", tpm.now_ms()));
+        let is_placed = tpm.become_azure().map_err(Fatal::because(Reason::Tpm))?;
+        let room = if is_placed { "" } else { ", no room for its attestation key" };
+        say("tpm", format_args!("as Azure's{room}, {} ms", tpm.now_ms()));
     }
     if !tpm.keep() {
         return Err(Fatal::plain(Reason::Disk)());

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
 use snp::report::REPORT_SIZE;
 
-use super::{AkTemplate, MAX_EK_PUBLIC, Tpm};
+use super::{AkTemplate, Failure, Tpm};
 
 /// The attestation report.
 pub(super) const REPORT_INDEX: u32 = 0x0140_0001;
@@ -21,42 +21,25 @@ pub(super) const REPORT_INDEX_SIZE: usize = 2900;
 /// Octets of the user data that count.
 pub(super) const USER_DATA_SIZE: usize = 64;
 
-const OWNER: u32 = 0x4000_0001;
-const ENDORSEMENT: u32 = 0x4000_000b;
-const PLATFORM: u32 = 0x4000_000c;
-
 /// Runs a command; gives the response's octets behind its header if the command succeeded.
 pub(super) type Run<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
 
-/// Makes the attestation key persistent, and closes the platform hierarchy until the next boot. `None`: the TPM does
-/// not do it.
-pub(super) fn set_up(run: &mut Run<'_>) -> Option<()> {
-    let mut template = [0; MAX_EK_PUBLIC];
-    let len = AkTemplate::Rsa2048.marshal(&mut template).ok()?;
-    let template = template.get(..len)?;
-    // Empty: inSensitive's authValue and data, outsideInfo, creationPCR.
-    let size = u16::try_from(len).ok()?.to_be_bytes();
-    let parameters = [&[0, 4, 0, 0, 0, 0], &size[..], template, &[0; 2], &[0; 4]].concat();
-    let made = run(&authorized(0x131, &[ENDORSEMENT], &parameters)?)?;
-    let object = u32::from_be_bytes(*made.first_chunk()?);
-    run(&authorized(0x120, &[OWNER, object], &AK_HANDLE.to_be_bytes())?)?;
-    run(&[&[0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x65][..], &object.to_be_bytes()].concat())?;
-    let close = [&PLATFORM.to_be_bytes()[..], &[0]].concat();
-    run(&authorized(0x121, &[PLATFORM], &close)?)?;
-    Some(())
+/// TPM2_HierarchyControl of the platform hierarchy, with its empty password: that a TPM Reset gives it, whatever was
+/// kept.
+const CLOSE: [u8; 32] = [
+    0x80, 2, 0, 0, 0, 32, 0, 0, 1, 0x21, 0x40, 0, 0, 0x0c, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0, 0x40, 0, 0, 0x0c,
+    0,
+];
+
+/// Puts the attestation key of this boot to its place, whatever is there of a state that was kept (CVE-2025-49707).
+/// `false`: a guest has left no room.
+pub(super) fn place_key(tpm: &mut Tpm) -> Result<bool, Failure> {
+    tpm.place_attestation_key(AkTemplate::Rsa2048, AK_HANDLE)
 }
 
-/// A command with an empty password for its first handle.
-fn authorized(code: u32, handles: &[u32], parameters: &[u8]) -> Option<Vec<u8>> {
-    let session = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
-    let size = 10 + 4 * handles.len() + session.len() + parameters.len();
-    let mut command = [0x80, 2].to_vec();
-    command.extend(u32::try_from(size).ok()?.to_be_bytes());
-    command.extend(code.to_be_bytes());
-    handles.iter().for_each(|handle| command.extend(handle.to_be_bytes()));
-    command.extend(session);
-    command.extend(parameters);
-    Some(command)
+/// Closes the platform hierarchy until the next boot. `None`: the TPM does not do it.
+pub(super) fn close(run: &mut Run<'_>) -> Option<()> {
+    run(&CLOSE).map(|_| ())
 }
 
 /// What the guest has written, and zeros: read whoever owns the TPM, by no authorization.
@@ -68,15 +51,17 @@ pub(super) fn user_data(tpm: &Tpm) -> [u8; USER_DATA_SIZE] {
 }
 
 /// The runtime claims: JSON without spaces. The keys are marshalled TPMT_PUBLIC of RSA keys, which end with the
-/// modulus.
-pub(super) fn claims(ak: &[u8], ek: &[u8], user_data: &[u8; USER_DATA_SIZE]) -> Vec<u8> {
+/// modulus; `is_kept`: the TPM's state outlives the VM.
+pub(super) fn claims(ak: &[u8], ek: &[u8], user_data: &[u8; USER_DATA_SIZE], is_kept: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(REPORT_INDEX_SIZE);
     out.extend(br#"{"keys":["#);
     web_key(&mut out, b"HCLAkPub", b"sign", ak);
     out.push(b',');
     web_key(&mut out, b"HCLEkPub", b"encrypt", ek);
     out.extend(br#"],"vm-configuration":{"root-cert-thumbprint":"","console-enabled":true,"#);
-    out.extend(br#""interactive-console-enabled":true,"secure-boot":false,"tpm-enabled":true,"tpm-persisted":false,"vmUniqueId":""},"user-data":""#);
+    out.extend(br#""interactive-console-enabled":true,"secure-boot":false,"tpm-enabled":true,"tpm-persisted":"#);
+    out.extend(if is_kept { &b"true"[..] } else { b"false" });
+    out.extend(br#","vmUniqueId":""},"user-data":""#);
     let digit = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
     out.extend(user_data.iter().flat_map(|octet| [octet >> 4, octet & 15]).map(digit));
     out.extend(br#""}"#);

@@ -178,8 +178,13 @@ impl Provided for Identity {
     }
 }
 
-/// The user data of Azure's report, if there is one yet.
-struct Reported(Option<[u8; azure::USER_DATA_SIZE]>);
+/// What Azure's report says beside the keys.
+struct Reported {
+    /// Its user data, if there is one yet.
+    user_data: Option<[u8; azure::USER_DATA_SIZE]>,
+    /// The TPM's state outlives the VM.
+    is_kept: bool,
+}
 
 impl Identity {
     /// Provides all indices that it can, and what is known already.
@@ -207,17 +212,20 @@ impl Identity {
         Ok(())
     }
 
-    /// Becomes what guests of Azure know, of a TPM that has been started. `run` executes commands.
-    pub(crate) fn become_azure(&mut self, run: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<()> {
-        azure::set_up(run)?;
-        self.azure = Some(Reported(None));
+    /// Becomes what guests of Azure know, of a TPM that has been started, and whose state is kept or not. `run`
+    /// executes commands.
+    pub(crate) fn become_azure(&mut self, is_kept: bool, run: &mut azure::Run<'_>) -> Option<()> {
+        azure::close(run)?;
+        self.azure = Some(Reported { user_data: None, is_kept });
         Some(())
     }
 
-    /// Provides what else Azure's guests read.
-    pub(crate) fn provide_azure(tpm: &mut Tpm) -> Result<(), Failure> {
-        tpm.provide_index(azure::REPORT_INDEX, 0)?;
-        tpm.provide_index(azure::AK_CERTIFICATE_INDEX, 0)
+    /// Provides what else Azure's guests read. What a guest has defined there in a state that was kept stays its own.
+    /// Whether there was room for the attestation key.
+    pub(crate) fn provide_azure(tpm: &mut Tpm) -> Result<bool, Failure> {
+        let _ = tpm.provide_index(azure::REPORT_INDEX, 0);
+        let _ = tpm.provide_index(azure::AK_CERTIFICATE_INDEX, 0);
+        azure::place_key(tpm)
     }
 
     /// The marshalled TPMT_PUBLIC of the RSA-2048 endorsement key, and whether it was made now.
@@ -293,7 +301,7 @@ impl Identity {
     /// read in several parts.
     fn prepare_azure(&mut self, tpm: &mut Tpm, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
         let user_data = azure::user_data(tpm);
-        let last = self.azure.as_ref().and_then(|reported| reported.0);
+        let last = self.azure.as_ref().and_then(|reported| reported.user_data);
         if last == Some(user_data) || last.is_some() && is_later_part(command) {
             return Ok(());
         }
@@ -302,10 +310,10 @@ impl Identity {
             Err(Nothing::Busy) => return Err(Busy),
             Err(Nothing::Ever) => false,
         };
-        if provided {
-            self.azure = Some(Reported(Some(user_data)));
-        } else {
+        if !provided {
             tpm.remove_provided_index(azure::REPORT_INDEX);
+        } else if let Some(reported) = &mut self.azure {
+            reported.user_data = Some(user_data);
         }
         Ok(())
     }
@@ -317,9 +325,10 @@ impl Identity {
         user_data: &[u8; azure::USER_DATA_SIZE],
         reports: &Mutex<dyn Reports + '_>,
     ) -> Result<Vec<u8>, Nothing> {
+        let is_kept = self.azure.as_ref().is_some_and(|reported| reported.is_kept);
         let ak = self.public(tpm, RSA_AK).ok_or(Nothing::Ever)?.to_vec();
         let ek = self.public(tpm, RSA_EK).ok_or(Nothing::Ever)?;
-        let claims = azure::claims(&ak, ek, user_data);
+        let claims = azure::claims(&ak, ek, user_data, is_kept);
         let evidence = evidence(&azure::report_data(&claims), reports)?;
         azure::contents(&evidence.report, &claims).ok_or(Nothing::Ever)
     }

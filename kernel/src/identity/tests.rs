@@ -12,7 +12,7 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, Subject
 use zerocopy::FromZeros;
 
 use super::*;
-use crate::hooks::Platform;
+use crate::hooks::{Keeper, Platform};
 use crate::svsm;
 use crate::testing::{Counted, FakeReports, Stopped};
 
@@ -538,6 +538,48 @@ fn a_key_that_the_guest_puts_at_the_attestation_keys_handle_gets_no_report() {
     let certificate = scene.certificate(0x01c1_01d0);
     let key = certificate.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
     assert_eq!(key[9..265], own[own.len() - 256..]);
+}
+
+/// CVE-2025-49707, where the state outlives the boot: the key of the boot is in its place whatever the guest of the boot
+/// before has put there, and whoever owns the TPM since.
+#[test]
+fn azures_attestation_key_takes_its_place_at_every_boot() {
+    struct Kept;
+    impl Keeper for Kept {
+        fn keep(&mut self, _: &tpm_core::Tpm) -> Option<()> {
+            Some(())
+        }
+        fn kept(&self) -> crate::state::Kept {
+            unreachable!("nobody asks")
+        }
+    }
+    let mut scene = azure();
+    let own = scene.object(AZURE_AK).unwrap();
+    assert!(scene.azure_report().2.contains(r#""tpm-persisted":false"#));
+    scene.authorized(0x20, &[OWNER, AZURE_AK], &AZURE_AK.to_be_bytes()).unwrap();
+    // TPM2_CreatePrimary of a P-256 signing key in the owner hierarchy, and TPM2_EvictControl.
+    let template = [0, 0x23, 0, 0xb, 0, 4, 0, 0x72, 0, 0, 0, 0x10, 0, 0x18, 0, 0xb, 0, 3, 0, 0x10, 0, 0, 0, 0];
+    let parameters = [&[0, 4, 0, 0, 0, 0, 0, 24][..], &template, &[0; 6]].concat();
+    let size = u8::try_from(27 + parameters.len()).unwrap();
+    let head = [0x80, 2, 0, 0, 0, size, 0, 0, 1, 0x31, 0x40, 0, 0, 1, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+    let made = scene.run(&[&head[..], &parameters].concat()).unwrap();
+    let object = u32::from_be_bytes(made[..4].try_into().unwrap());
+    scene.authorized(0x20, &[OWNER, object], &AZURE_AK.to_be_bytes()).unwrap();
+    let others = scene.object(AZURE_AK).unwrap();
+    assert_ne!(others, own);
+    // TPM2_HierarchyChangeAuth
+    for hierarchy in [OWNER, 0x4000_000b] {
+        scene.authorized(0x29, &[hierarchy], &[0, 3, b'o', b'w', b'n']).unwrap();
+    }
+    let mut state = std::vec![0; tpm_core::MAX_STATE_SIZE];
+    let len = scene.tpm.with(|tpm, _| tpm.export(tpm_core::StateForm::PoweredOff, &mut state)).unwrap();
+    let mut scene = Scene::new();
+    scene.tpm = Platform::resume(&state[..len], Counted(1), Stopped, |_| {}).ok().unwrap();
+    scene.tpm.keep_by(std::boxed::Box::new(Kept)).unwrap();
+    assert!(scene.tpm.become_azure().unwrap());
+    assert_eq!(scene.object(AZURE_AK).unwrap(), own);
+    let (_, _, claims) = scene.azure_report();
+    assert!(claims.contains(&web(&own)) && claims.contains(r#""tpm-persisted":true"#), "{claims}");
 }
 
 #[test]

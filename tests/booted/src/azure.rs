@@ -8,8 +8,10 @@ use super::{Totals, case};
 use anyhow::{Result, ensure};
 use host::boot;
 use host::debian;
+use host::devices::{self, FileDisk};
 use host::psp::Identity;
 use host::qemu::Folder;
+use quoin_image::state::Wanted;
 use quoin_verify::evidence::folder::Kind;
 use quoin_verify::input::certificates::complete;
 use quoin_verify::tcti::gather::{Request, gather};
@@ -46,6 +48,18 @@ const CASES: &[(&str, &str)] = &[
     ),
 ];
 
+/// With a state that outlives the VM, in the first boot.
+const FIRST: &[(&str, &str)] = &[(
+    "a kept state: a key of the guest's at the attestation key's handle, an index, and an owner's password",
+    "tpm2_readpublic -c 0x81000003 -n ak.1; printf lasting. > nv; tpm2_nvdefine 0x1500016 -s 8 -a 'authread|authwrite'; tpm2_nvwrite 0x1500016 -C 0x1500016 -i nv; tpm2_evictcontrol -C o -c 0x81000003; tpm2_createprimary -C o -G ecc -c own; tpm2_evictcontrol -C o -c own 0x81000003; tpm2_readpublic -c 0x81000003 -n own.1; not cmp -s ak.1 own.1; tpm2_changeauth -c o secret; tpm2_changeauth -c e secret; tpm2_flushcontext -t",
+)];
+
+/// In the next.
+const NEXT: &[(&str, &str)] = &[(
+    "a kept state: the boot's attestation key is in its place again, and the rest is as it was",
+    "tpm2_readpublic -c 0x81000003 -n ak.2; cmp ak.1 ak.2; tpm2_nvread 0x1500016 -C 0x1500016 -s 8 -o nv.2; cmp nv nv.2; refused 9a2 tpm2_changeauth -c o; tpm2_nvread -C o -P secret 0x01400001 -o report; grep -aq '\"tpm-persisted\":true' report",
+)];
+
 /// Boots an image of the personality, and runs all cases.
 pub fn run(serve: Serve) -> Result<Totals> {
     debian::ensure(&tools::PROGRAMS)?;
@@ -54,11 +68,30 @@ pub fn run(serve: Serve) -> Result<Totals> {
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let folder = Folder::new()?;
     let expectations = built.expectations()?;
-    serve(qemu.relay()?, &mut |tcti| {
+    let mut totals = serve(qemu.relay()?, &mut |tcti| {
         let mut totals = tools::run_all(tcti, folder.path(), CASES);
         totals += case("quoin-verify --tcti: report, claims, AK, quote", verified(tcti, &expectations));
         Ok(totals)
-    })
+    })?;
+    drop(qemu);
+    totals += kept(serve)?;
+    Ok(totals)
+}
+
+/// Two boots with one disk.
+fn kept(serve: Serve) -> Result<Totals> {
+    let built = boot::build_azure_kept(&devices::setting(Wanted::Required))?;
+    let folder = Folder::new()?;
+    let disk = folder.path().join("state.disk");
+    FileDisk::prepare(&disk)?;
+    let options = [devices::memory(), devices::disk(&disk)].concat();
+    let mut totals = Totals::default();
+    for cases in [FIRST, NEXT] {
+        let mut qemu = boot::start_with(&built, devices::CONFIG, boot::MEMORY_MIB, &options)?;
+        boot::wait_for_guest(&mut qemu, &built.image, false)?;
+        totals += serve(qemu.relay()?, &mut |tcti| Ok(tools::run_all(tcti, folder.path(), cases)))?;
+    }
+    Ok(totals)
 }
 
 fn verified(tcti: &str, expectations: &Expectations) -> Result<()> {
@@ -76,10 +109,10 @@ fn verified(tcti: &str, expectations: &Expectations) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::CASES;
+    use super::{CASES, FIRST, NEXT};
 
     #[test]
     fn every_script_is_a_script() {
-        crate::tools::tests::are_scripts(CASES);
+        [CASES, FIRST, NEXT].into_iter().for_each(crate::tools::tests::are_scripts);
     }
 }

@@ -29,9 +29,13 @@ use host::devices::{self, FileDisk};
 use host::psp::Identity;
 use host::qemu::{Folder, Qemu, Settings, Turns};
 use host::relay::{AttestCall, Relay, SerialRelay};
+use host::workspace;
 use quoin_image::state::Wanted;
+use quoin_verify::evidence::folder::Evidence;
+use quoin_verify::evidence::manifest;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 
 /// In the first run, behind TPM2_Startup.
 const FIRST: &[(&str, &str)] = &[
@@ -90,6 +94,8 @@ pub fn run(serve: Serve) -> Result<Totals> {
     totals += keys::run(&built, &allowed, &disk, folder.path())?;
     totals += shutdown::run(&built, folder.path())?;
     totals += kills::short(&built, u64::from_le_bytes(random()?));
+    totals +=
+        case("`run --state-disk`'s evidence: a verifier that remembers sees an old disk", remembered(folder.path()));
     Ok(totals)
 }
 
@@ -137,6 +143,43 @@ pub fn kills_of(count: u32, seed: u64) -> Result<String> {
 /// How long so many commands wait for the disk.
 pub fn waits_of(count: u32) -> Result<String> {
     waits::measured(&required()?, &allowed()?, count)
+}
+
+/// What a user does: three runs, the last with the disk as it was behind the first; the verifier judges what they leave.
+fn remembered(folder: &Path) -> Result<()> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (disk, evidence, memory) = (path("run.disk"), path("evidence"), path("memory.json"));
+    let image = workspace::target_dir()?.join("quoin-state.igvm").display().to_string();
+    let run = || {
+        let said = said(&["run", "--once", "--state-disk", &disk, "--evidence", &evidence], 0)?;
+        ensure!(said.contains("state attested"), "the run says nothing of the state:\n{said}");
+        Ok::<_, anyhow::Error>(())
+    };
+    let verify =
+        |status| said(&["verify", "--development-root", "--igvm", &image, "--remember", &memory, &evidence], status);
+    run()?;
+    ensure!(verify(0)?.contains("seen for the first time"), "it was seen before");
+    let old = fs::read(&disk)?;
+    run()?;
+    let second = verify(0)?;
+    ensure!(second.contains("was the last that was seen"), "the first run is forgotten:\n{second}");
+    let seen = Evidence::read(Path::new(&evidence))?;
+    let known = manifest::kept(&seen.manifest)?.context("the evidence says nothing of the state")?.epoch;
+    fs::write(&disk, old)?;
+    run()?;
+    let refused = verify(63)?;
+    let words = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+    let names = words.contains("rollback") && words.contains(&format!("epoch {known} was seen"));
+    ensure!(names, "epoch {known} is not named:\n{refused}");
+    Ok(())
+}
+
+/// What a verb of this program says, which must end so.
+fn said(arguments: &[&str], status: i32) -> Result<String> {
+    let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    ensure!(output.status.code() == Some(status), "{arguments:?} ends with {}:\n{said}", output.status);
+    Ok(said)
 }
 
 fn start(built: &Built, disk: Option<&Path>, psp: &Identity) -> Result<Qemu> {

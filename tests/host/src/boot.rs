@@ -77,6 +77,14 @@ pub fn build_azure() -> Result<Built> {
     build_so("quoin-azure.igvm", |guest| Guest { personality: Personality::Azure, ..guest })
 }
 
+/// The same, with a state on a disk.
+pub fn build_azure_kept(state: &State) -> Result<Built> {
+    build_so("quoin-azure-state.igvm", |guest| {
+        let settings = guest.settings.clone().with(Setting::State, &state.octets());
+        Guest { personality: Personality::Azure, settings, ..guest }
+    })
+}
+
 /// The same, with settings.
 pub fn build_with_settings(name: &str, settings: Wanted) -> Result<Built> {
     build_so(name, |guest| Guest { settings, ..guest })

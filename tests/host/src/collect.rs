@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use quoin_verify::chip::{ARK_GUID, ASK_GUID, VCEK_GUID, certificate};
 use quoin_verify::evidence::event_log::{self, Event, EventLog};
 use quoin_verify::evidence::folder::Evidence;
-use quoin_verify::evidence::template;
 use quoin_verify::evidence::wire::tpm2b;
+use quoin_verify::evidence::{manifest, template};
 use quoin_verify::tcti::Transport;
 use quoin_verify::tcti::client::Tpm;
 use quoin_verify::tcti::gather::challenge;
@@ -34,7 +34,8 @@ pub fn gather(relay: &mut dyn Relay, measurement: &[u8; 48]) -> Result<Evidence>
     let mut tpm = Tpm::new(&mut through);
     tpm.startup()?;
     let (ek, ek_public) = tpm.create_primary(&template::ek_rsa_2048())?;
-    ensure!(ek_public == evidence.manifest, "the TPM's EK is not the one in the attested manifest");
+    let attested = manifest::ek(&evidence.manifest)?.to_bytes();
+    ensure!(ek_public == attested, "the TPM's EK is not the one in the attested manifest");
     let (ak, ak_public) = tpm.create_primary(&template::ak_p256())?;
     evidence.ak = tpm2b(&ak_public);
     challenge(&mut tpm, ak, ek, &mut evidence).context("credential activation")?;
@@ -45,11 +46,11 @@ pub fn gather(relay: &mut dyn Relay, measurement: &[u8; 48]) -> Result<Evidence>
     Ok(evidence)
 }
 
-/// Asks VMPL0 for a report over a fresh nonce and the vTPM's manifest.
+/// Asks VMPL0 for a report over a fresh nonce and the manifest of all services: it says what state the TPM runs, and
+/// what the firmware has not found met of its policy.
 fn attest(relay: &mut dyn Relay, evidence: &mut Evidence) -> Result<()> {
     evidence.nonce = random::<64>()?.to_vec();
-    let Attestation { rax, report, manifest, certificates } =
-        relay.attest(AttestCall::Single(VTPM_GUID), 0, &evidence.nonce)?;
+    let Attestation { rax, report, manifest, certificates } = relay.attest(AttestCall::Services, 0, &evidence.nonce)?;
     ensure!(rax == 0, "{}", result_name(rax));
     ensure!(
         !certificates.is_empty(),

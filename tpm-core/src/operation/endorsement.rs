@@ -13,8 +13,8 @@ use crate::crypto::sym::{Mode, SymAlg};
 use crate::data::tpm::{Failure, Tpm};
 use crate::operation::object::create::{Primary, create};
 use crate::wire::{
-    Auth, Buffer, EccParameter, EccParms, EccPoint, EccScheme, Handle, Marshal, ObjectAttributes as A, Parms, Public,
-    RsaKeyBits, RsaParms, RsaScheme, Scheme, SymDefObject, Unique, Writer,
+    Auth, Buffer, EccParameter, EccParms, EccPoint, EccScheme, Handle, HandleKind, Marshal, ObjectAttributes as A,
+    Parms, Public, RsaKeyBits, RsaParms, RsaScheme, Scheme, Sensitive, SymDefObject, Unique, Writer,
 };
 
 /// A template of the profile.
@@ -152,14 +152,41 @@ impl Tpm {
         self.primary_key(&template.public(), out)
     }
 
+    /// Makes an attestation key anew, and puts it to a persistent handle of the owner's in the place of what is there.
+    /// It takes no authorization: in a state that was kept those are its guest's choice. `false`: there is no room, and
+    /// all is as it was.
+    ///
+    /// # Errors
+    /// [`Failure`] in failure mode, if `handle` is no such handle, or this is [`Tpm::blank`].
+    pub fn place_attestation_key(&mut self, template: AkTemplate, handle: u32) -> Result<bool, Failure> {
+        let handle = Handle(handle);
+        let is_owners = handle.kind() == HandleKind::Persistent && handle < Handle::PLATFORM_PERSISTENT;
+        if self.ram.fault.is_some() || !is_owners {
+            return Err(Failure);
+        }
+        let (public, sensitive) = self.primary(&template.public())?;
+        let object = self.new_object(Handle::ENDORSEMENT, public, Some(sensitive));
+        let objects = &self.persistent.objects;
+        if objects.get(handle).is_none() && objects.room() == 0 {
+            return Ok(false);
+        }
+        let objects = &mut self.persistent.change().objects;
+        objects.remove(handle);
+        objects.insert(handle, object).map(|()| true).map_err(|_| Failure)
+    }
+
     /// The public area of a primary key of the endorsement hierarchy, with no sensitive data.
     fn primary_key(&self, template: &Public, out: &mut [u8]) -> Result<usize, Failure> {
+        marshalled(&self.primary(template)?.0, out)
+    }
+
+    /// A primary key of the endorsement hierarchy, with no sensitive data.
+    fn primary(&self, template: &Public) -> Result<(Public, Sensitive), Failure> {
         if !self.persistent.is_made() {
             return Err(Failure);
         }
         let never = AtomicBool::new(false);
         let mut source = Primary::new(self, Handle::ENDORSEMENT, template, &[], &never).map_err(|_| Failure)?;
-        let (public, _) = create(&mut source, template, Auth::new(), &[]).map_err(|_| Failure)?;
-        marshalled(&public, out)
+        create(&mut source, template, Auth::new(), &[]).map_err(|_| Failure)
     }
 }

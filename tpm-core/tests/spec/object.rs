@@ -112,6 +112,40 @@ fn the_attestation_keys_of_the_firmware_are_those_that_their_templates_make() {
     }
 }
 
+/// The platform's place for its attestation key is the platform's, whoever owns the TPM; what is there goes.
+#[test]
+fn an_attestation_key_is_placed_whatever_a_guest_has_done() {
+    use tpm_core::AkTemplate;
+    const PLACE: u32 = 0x8100_0003;
+    let mut tpm = Fixture::new();
+    let object = |tpm: &mut Fixture| {
+        let reply = tpm.run(cc::READ_PUBLIC, &[PLACE], &[], &[]);
+        reply.map(|reply| take_2b(&mut &reply[..]).to_vec())
+    };
+    assert!(object(&mut tpm).is_err());
+    assert!(tpm.tpm.place_attestation_key(AkTemplate::Rsa2048, PLACE).unwrap());
+    let first = object(&mut tpm).unwrap();
+    // TPM2_HierarchyChangeAuth of the owner and of the endorsement hierarchy.
+    for hierarchy in [OWNER, ENDORSEMENT] {
+        tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[hierarchy], &[b""], &tpm2b(b"own")).unwrap();
+    }
+    assert!(tpm.tpm.place_attestation_key(AkTemplate::EccP256, PLACE).unwrap());
+    assert_ne!(object(&mut tpm).unwrap(), first);
+    let mut public = [0; tpm_core::MAX_EK_PUBLIC];
+    let n = tpm.tpm.attestation_key(AkTemplate::EccP256, &mut public).unwrap();
+    assert_eq!(object(&mut tpm).unwrap(), public[..n]);
+    for none in [0x8180_0003, 0x8000_0003, 0x0100_0003] {
+        assert!(tpm.tpm.place_attestation_key(AkTemplate::EccP256, none).is_err(), "{none:#x}");
+    }
+    let mut next = PLACE + 1;
+    while tpm.tpm.place_attestation_key(AkTemplate::EccP256, next).unwrap() {
+        next += 1;
+    }
+    assert!(next > PLACE + 1, "there was no room from the beginning");
+    assert!(tpm.tpm.place_attestation_key(AkTemplate::Rsa2048, PLACE).unwrap(), "its own place is there");
+    assert_eq!(object(&mut tpm).unwrap(), first);
+}
+
 /// Part 3, 24.5: the seed is another, and so are the keys; TPM2_Clear (24.6) leaves both.
 #[test]
 fn a_seed_is_told_from_another_as_its_keys_are() {
