@@ -18,6 +18,7 @@
 //! | [`clock`] | time for the TPM |
 //! | [`hooks`] | the TPM with its platform, as a service |
 //! | [`identity`] | the TPM's keys, and certificates over them |
+//! | [`moving`] | how the TPM leaves for another firmware, and arrives from one |
 //! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
@@ -47,6 +48,7 @@ pub mod interrupts;
 pub mod launch;
 pub mod measure;
 pub mod mm;
+pub mod moving;
 #[cfg(test)]
 mod offered;
 pub mod start;
