@@ -140,6 +140,12 @@ impl<'t> Source<'t> {
         matches!(self.phase, Phase::Ended)
     }
 
+    /// Whether only the next boot can tell where the TPM is.
+    #[must_use]
+    pub const fn is_unsure(&self) -> bool {
+        matches!(self.phase, Phase::Stuck)
+    }
+
     /// Whether the state lives elsewhere, if anywhere.
     #[must_use]
     pub const fn has_moved(&self) -> bool {

@@ -647,7 +647,7 @@ fn a_message_of_another_version_or_kind_or_shape() {
         scene.deliver(&(To::Destination, message)).unwrap_err()
     };
     assert_eq!(with(0, 2), Refusal::Version);
-    assert_eq!((with(1, 0), with(1, 12), with(2, 1), with(3, 1), with(7, 1)), {
+    assert_eq!((with(1, 0), with(1, 13), with(2, 1), with(3, 1), with(7, 1)), {
         let shape = Refusal::Shape;
         (shape, shape, shape, shape, shape)
     });
