@@ -1,10 +1,10 @@
 //! Both sides of a migration on disks of the firmware's, cut after every sector of every write: by what is on the two
 //! disks then, one TPM and no more can be brought up, with what was in it.
 
-use migration::Terms;
+use migration::{Arrival, Terms};
 use migration::channel::{Channel, Side};
 use migration::destination::{self, Destination};
-use migration::disk::{Origin, Resting, entomb, keep, live, origin, resting, waiting};
+use migration::disk::{Origin, Resting, entomb, keep, origin, resting, settle, waiting};
 use migration::source::{self, Bearer, Source};
 use moves::Seeded;
 use moves::chip::Boot;
@@ -114,6 +114,12 @@ fn moving(terms: &[Terms; 2], left: [Option<usize>; 2], chance: &mut Chance) -> 
     };
     let lived = live(&mut b, &arrival, RECORD).is_ok();
     outcome(a, &mut b, Some(receipt), lived)
+}
+
+/// Keeps it as one that lives.
+fn live(disk: &mut Disk, arrival: &Arrival, record: &[u8]) -> Result<(), sealed::Refusal<simulate::drive::Failed>> {
+    settle(disk, arrival)?;
+    disk.commit(record)
 }
 
 /// What a boot finds.
