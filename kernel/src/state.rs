@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Layout {
-    /// 1 a state is allowed, 2 required.
+    /// 0 there is none, 1 a state is allowed, 2 required.
     wanted: u8,
     /// Where the devices are: 0 PCI functions, 1 MMIO.
     place: u8,
@@ -15,7 +15,7 @@ struct Layout {
     /// What the state is sealed to: bit 0 the chip's key (always), bit 1 the anchors' share, bit 2 the operator's
     /// recovery key.
     roots: U32,
-    /// GPA, or device in bits 7:3 and function in bits 2:0, of the disk.
+    /// GPA, or device in bits 7:3 and function in bits 2:0, of the disk; all ones where there is no state.
     disk: U64,
     /// The same of the console to programs at the host; all ones for none.
     console: U64,
@@ -48,10 +48,8 @@ pub enum Place {
 /// The setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateSetting<'a> {
-    /// Whether a disk must be there.
-    pub wanted: Wanted,
-    /// Where it is.
-    pub disk: Place,
+    /// Whether a disk must be there, and where. `None`: nothing is kept, and a disk is not looked for.
+    pub disk: Option<(Wanted, Place)>,
     /// Where the console is, if there is one.
     pub console: Option<Place>,
     /// An anchors' share is a root, too.
@@ -80,9 +78,10 @@ impl<'a> StateSetting<'a> {
     pub fn parse(octets: &'a [u8]) -> Result<StateSetting<'a>, NoState> {
         let (layout, anchors) = Layout::ref_from_prefix(octets).map_err(|_| NoState("too short"))?;
         let wanted = match layout.wanted {
-            1 => Wanted::Allowed,
-            2 => Wanted::Required,
-            _ => return Err(NoState("neither allowed nor required")),
+            0 => None,
+            1 => Some(Wanted::Allowed),
+            2 => Some(Wanted::Required),
+            _ => return Err(NoState("neither none nor allowed nor required")),
         };
         let roots = layout.roots.get();
         if layout.reserved != 0 || roots & !(CHIP | SHARE | RECOVERY) != 0 || roots & CHIP == 0 {
@@ -92,13 +91,20 @@ impl<'a> StateSetting<'a> {
         if recovery.is_none() && layout.recovery != [0; 96] {
             return Err(NoState("a recovery key that is no root"));
         }
-        let place = |value: U64| place(layout.place, value.get());
-        let console = if layout.console.get() == u64::MAX { None } else { Some(place(layout.console)?) };
-        let disk = place(layout.disk)?;
-        if console == Some(disk) {
-            return Err(NoState("the console is where the disk is"));
-        }
-        Ok(StateSetting { wanted, disk, console, share: roots & SHARE != 0, recovery, anchors })
+        let place = |value: U64| match value.get() {
+            u64::MAX => Ok(None),
+            value => place(layout.place, value).map(Some),
+        };
+        let (disk, console) = (place(layout.disk)?, place(layout.console)?);
+        let disk = match (wanted, disk) {
+            (None, None) if roots == CHIP && anchors.is_empty() => None,
+            (None, None) => return Err(NoState("roots or anchors of no state")),
+            (None, Some(_)) => return Err(NoState("a disk for no state")),
+            (Some(_), None) => return Err(NoState("a state without a disk")),
+            (Some(_), disk) if disk == console => return Err(NoState("the console is where the disk is")),
+            (Some(wanted), Some(disk)) => Some((wanted, disk)),
+        };
+        Ok(StateSetting { disk, console, share: roots & SHARE != 0, recovery, anchors })
     }
 }
 
@@ -176,8 +182,7 @@ mod tests {
         all.extend(b"anchors");
         let setting = StateSetting::parse(&all).unwrap();
         let wanted = StateSetting {
-            wanted: Wanted::Required,
-            disk: Place::Pci(30, 0),
+            disk: Some((Wanted::Required, Place::Pci(30, 0))),
             console: Some(Place::Pci(29, 1)),
             share: false,
             recovery: None,
@@ -191,15 +196,31 @@ mod tests {
         all[16..24].fill(0xff);
         all[24..120].fill(4);
         let setting = StateSetting::parse(&all).unwrap();
-        assert_eq!((setting.wanted, setting.disk), (Wanted::Allowed, Place::Mmio(0xfeb0_0000)));
+        assert_eq!(setting.disk, Some((Wanted::Allowed, Place::Mmio(0xfeb0_0000))));
         assert_eq!((setting.console, setting.share, setting.recovery), (None, true, Some(&[4; 96])));
     }
 
     #[test]
+    fn a_console_alone_is_a_setting() {
+        let mut none = octets();
+        none[0] = 0;
+        assert_eq!(StateSetting::parse(&none), Err(NoState("a disk for no state")));
+        none[8..16].fill(0xff);
+        let setting = StateSetting::parse(&none).unwrap();
+        assert_eq!((setting.disk, setting.console), (None, Some(Place::Pci(29, 1))));
+        none.push(1);
+        assert_eq!(StateSetting::parse(&none), Err(NoState("roots or anchors of no state")));
+        none.pop();
+        none[4] = 3;
+        assert_eq!(StateSetting::parse(&none), Err(NoState("roots or anchors of no state")));
+    }
+
+    #[test]
     fn what_is_not_a_setting_is_refused() {
-        for wanted in [0, 3, 0xff] {
-            assert_eq!(changed(0, &[wanted]), Err(NoState("neither allowed nor required")));
+        for wanted in [3, 4, 0xff] {
+            assert_eq!(changed(0, &[wanted]), Err(NoState("neither none nor allowed nor required")));
         }
+        assert_eq!(changed(8, &[0xff; 8]), Err(NoState("a state without a disk")));
         for (at, value) in [(2, 1), (3, 1), (4, 0), (4, 2), (4, 9), (7, 1)] {
             assert_eq!(changed(at, &[value]), Err(NoState("roots that do not exist")), "{at}");
         }

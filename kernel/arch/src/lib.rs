@@ -17,7 +17,11 @@
 //! | [`memory`] | page tables in use, the direct map, guest pages |
 //! | [`heap`] | the allocator |
 //! | `mem` | `memcpy` and its kin |
-//! | [`operator`] | the way to the operator's program |
+//! | [`settings`] | the measured settings that are obeyed |
+//! | [`platform`] | what is made sure of before there is a TPM |
+//! | [`programs`] | the way to programs at the host |
+//! | [`operator`] | who certifies the TPM's keys |
+//! | [`state`] | the disk with the TPM's state, and how the TPM begins |
 //! | [`source`] | RDSEED and RDRAND |
 //! | [`fatal`] | the end, with a reason |
 //! | **above this line** | **what an image of another kind takes** |
@@ -27,7 +31,6 @@
 //! | [`processor`] | what each processor has of its own; starting another |
 //! | [`guest_vmsa`] | the register state of the guest's first vCPU |
 //! | [`stack`] | the TPM's stack, and how much of it has been used |
-//! | [`state`] | the disk with the TPM's state |
 #![no_std]
 
 extern crate alloc;
@@ -45,7 +48,10 @@ pub mod layout;
 mod mem;
 pub mod memory;
 pub mod operator;
+pub mod platform;
 pub mod processor;
+pub mod programs;
+pub mod settings;
 pub mod source;
 pub mod stack;
 pub mod state;

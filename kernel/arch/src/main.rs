@@ -11,44 +11,36 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use authority::{Authorities, Need};
-use keeper::Opened;
-use kernel::attest::Reports;
-use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
-use kernel::hooks::{Keeper, Platform};
 use kernel::interrupts::Interrupts;
-use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
+use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
-use kernel::policy::{self, Otherwise, Policy, Steady};
 use kernel::start;
-use kernel::state::StateSetting;
 use kernel::svsm::request::{Stop, after_stop};
 use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
 use kernel::svsm::{Machine, Tpm};
 use snp::Page;
 use snp::cpuid::CpuidTable;
-use snp::instr::{pause, rdtsc};
+use snp::instr::pause;
 use snp::message::Channel;
-use snp::report::Report;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::vmsa::features::RESTRICTED_INJECTION;
 use spin::{Mutex, Once};
-use tpm_core::{Clock, Entropy};
 use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
-use arch::operator::Operator;
+use arch::platform::{Claimed, demand, self_check};
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
+use arch::settings::Obeyed;
 use arch::source::Instruction;
 use arch::stack::OnLargeStack;
-use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack, state};
+use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, operator, programs, stack, state};
 
 /// What the processors work on.
 struct Shared {
@@ -65,9 +57,6 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 
 /// SEV_STATUS holds SEV_FEATURES from this bit on.
 const SEV_FEATURES_SHIFT: u32 = 2;
-
-/// The settings that this firmware does something with.
-const OBEYED: [Setting; 3] = [Setting::Policy, Setting::Authorities, Setting::State];
 
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
@@ -101,15 +90,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     let launch = launch_params(&mut memory)?;
     let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
-    let settings = Settings::parse(&settings).and_then(|all| all.only(&OBEYED));
-    let settings = settings.map_err(Fatal::because(Reason::Settings))?;
-    let policy = settings.get(Setting::Policy).map(Policy::parse).transpose();
-    let policy = policy.map_err(Fatal::because(Reason::Settings))?;
-    let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
-    let setting = setting.map_err(Fatal::because(Reason::Settings))?;
-    let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
-    let authorities =
-        authorities.map_err(|why| Fatal::new(Reason::Settings, format_args!("the authorities: {why}")))?;
+    let obeyed = Obeyed::parse(&settings)?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
@@ -127,21 +108,25 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets, messages)?;
     let platform = Claimed { fms: secrets.fms.get(), hypervisor_features: features, sev_features };
-    let (report, weaknesses) = match policy {
+    let (report, weaknesses) = match &obeyed.policy {
         None => (self_check(&mut reports)?, None),
-        Some(policy) => demand(&policy, &mut reports, platform).map(|(report, named)| (report, Some(named)))?,
+        Some(policy) => demand(policy, &mut reports, platform).map(|(report, named)| (report, Some(named)))?,
     };
 
     let khz = host::tsc_khz(sev_status);
-    let mut entropy = entropy;
-    let state = match &setting {
-        Some(setting) => open(&mut memory, setting, &mut reports, &report, khz, &mut entropy)?,
+    let programs = match &obeyed.state {
+        Some(setting) => programs::find(&mut memory, setting, khz)?,
         None => None,
     };
-    let mut tpm = begin(entropy, khz, state)?;
+    let mut entropy = entropy;
+    let state = match &obeyed.state {
+        Some(setting) => state::open(&mut memory, setting, &mut reports, &report, khz, &mut entropy)?,
+        None => None,
+    };
+    let mut tpm = state::begin(entropy, khz, state)?;
     let reports = Mutex::new(reports);
-    if let Some(authorities) = &authorities {
-        certify(&mut tpm, authorities, &reports)?;
+    if let Some(authorities) = &obeyed.authorities {
+        operator::certify(&mut tpm, authorities, programs, &reports)?;
     }
 
     let c_bit = 1 << c_bit;
@@ -357,43 +342,6 @@ fn no_map(why: NoMap) -> Fatal {
     Fatal::because(reason)(why)
 }
 
-/// The state's disk, opened. `None`: there is none, and that is allowed.
-fn open(
-    memory: &mut Memory,
-    setting: &StateSetting<'_>,
-    reports: &mut PspReports,
-    report: &Report,
-    khz: Option<u64>,
-    entropy: &mut dyn Entropy,
-) -> Result<Option<Opened>, Fatal> {
-    let Some(disk) = state::find(memory, setting, khz)? else { return Ok(None) };
-    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy).map(Some)
-}
-
-/// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
-/// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
-fn begin<E: Entropy>(entropy: E, khz: Option<u64>, state: Option<Opened>) -> Result<Platform<E, impl Clock>, Fatal> {
-    let clock = TickClock::new(rdtsc, khz);
-    let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let tell = |why: &_| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
-    let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
-    let mut tpm = match kept.flatten() {
-        None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
-        Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
-    };
-    let Some(keeper) = keeper else {
-        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
-        return Ok(tpm);
-    };
-    let from = keeper.kept().epoch;
-    tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
-    match from {
-        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
-        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
-    }
-    Ok(tpm)
-}
-
 /// Copies the secrets page and wipes it where the PSP put it.
 fn take_secrets_page(memory: &mut Memory) -> Result<Box<Page>, Fatal> {
     let gpa = layout::gpa_of(layout::secrets_page());
@@ -407,68 +355,4 @@ fn take_secrets_page(memory: &mut Memory) -> Result<Box<Page>, Fatal> {
 fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fatal> {
     let key = secrets.take_vmpck(Vmpl::Vmpl0).ok_or_else(|| Fatal::new(Reason::Report, format_args!("no VMPCK0")))?;
     Ok(PspReports::new(Box::new(Channel::new(key, 0)), messages))
-}
-
-/// Asks the operator's program for a certificate of the issuer of this boot.
-#[cold]
-fn certify<E: Entropy>(
-    tpm: &mut Platform<E, impl Clock>,
-    authorities: &Authorities,
-    reports: &Mutex<PspReports>,
-) -> Result<(), Fatal> {
-    let start = tpm.now_ms();
-    say("authority", format_args!("{} measured, the operator's program is asked", authorities.count()));
-    match tpm.certify(authorities, &mut Operator::at_the_serial_port(), reports) {
-        Ok(()) => {
-            say(
-                "authority",
-                format_args!("certificates are the operator's, {} ms", tpm.now_ms().saturating_sub(start)),
-            );
-            Ok(())
-        }
-        Err(why) if authorities.need == Need::Preferred => {
-            say("authority", format_args!("{why}; certificates are the firmware's own"));
-            Ok(())
-        }
-        Err(why) => Err(Fatal::new(Reason::Authority, format_args!("{why}"))),
-    }
-}
-
-/// A report over zeros: that the guest can be attested is known before it runs.
-fn self_check(reports: &mut PspReports) -> Result<Report, Fatal> {
-    first_report(reports, &[0; 64])
-}
-
-fn first_report(reports: &mut PspReports, report_data: &[u8; 64]) -> Result<Report, Fatal> {
-    say("report", format_args!("requested for VMPL0"));
-    let report = reports.report(report_data, None).map_err(Fatal::because(Reason::Report))?;
-    say("report", format_args!("received, version {}", report.version.get()));
-    Ok(report)
-}
-
-/// What processor and host say of themselves, beside a report.
-struct Claimed {
-    fms: u32,
-    hypervisor_features: u64,
-    sev_features: u64,
-}
-
-/// Judges the platform by the measured policy, before anything is made that the guest trusts. The report, and what is
-/// attested of the rules that it does not meet.
-fn demand(policy: &Policy<'_>, reports: &mut PspReports, claimed: Claimed) -> Result<(Report, Vec<u8>), Fatal> {
-    let report = first_report(reports, &policy::report_data())?;
-    let Claimed { fms, hypervisor_features, sev_features } = claimed;
-    let unmet = policy.judge(&policy::Platform { report: &report, fms, hypervisor_features, sev_features });
-    for rule in &unmet {
-        say(
-            "policy",
-            format_args!("{rule}{}", if rule.otherwise == Otherwise::NameIt { ", which is attested" } else { "" }),
-        );
-    }
-    if let Some(rule) = unmet.iter().find(|rule| rule.otherwise == Otherwise::Refuse) {
-        return Err(Fatal::new(Reason::Policy, format_args!("{rule}")));
-    }
-    say("policy", format_args!("{} rules, {} not met and attested", policy.len(), unmet.len()));
-    reports.hold_to(Steady::of(&report), policy.later_reports());
-    Ok((report, policy::manifest(&unmet)))
 }

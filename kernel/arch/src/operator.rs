@@ -1,12 +1,17 @@
-//! The way to the operator's program: frames of the relay over the third serial port, until the relay has a device of
-//! its own (docs/boot.md, "The operator's authority").
+//! The way to the operator's program: the relay's console, or, where there is none, its frames over the third serial
+//! port (docs/boot.md, "The operator's authority").
 
 use alloc::vec::Vec;
 
-use authority::{Channel, Unreachable};
+use authority::{Authorities, Channel, Need, Unreachable};
+use kernel::fatal::{Fatal, Reason};
+use kernel::hooks::Platform;
 use relay::{Framed, Relay, Stream, service};
+use spin::Mutex;
+use tpm_core::{Clock, Entropy};
 
-use crate::host::{read_port, write_port};
+use crate::host::{PspReports, read_port, say, write_port};
+use crate::programs::Programs;
 
 /// COM3, and its line status register.
 const COM3: u16 = 0x3e8;
@@ -67,11 +72,10 @@ impl Stream for Com3 {
 /// The operator's program, at the other end of a relay.
 pub struct Operator<R>(R);
 
-impl Operator<Framed<Com3>> {
-    /// At the third serial port.
-    #[must_use]
-    pub fn at_the_serial_port() -> Self {
-        Operator(Framed::new(Com3))
+impl<R: Relay> Operator<R> {
+    /// At this relay.
+    pub const fn at(relay: R) -> Self {
+        Operator(relay)
     }
 }
 
@@ -85,5 +89,38 @@ impl<R: Relay> Channel for Operator<R> {
         let message = self.0.receive().map_err(|_| Unreachable)?;
         let of_ours = message.filter(|message| (message.service, message.number) == (service::CERTIFICATES, 0));
         Ok(of_ours.map(|message| message.octets))
+    }
+}
+
+/// Asks the operator's program for a certificate of the issuer of this boot.
+///
+/// # Errors
+/// `Authority`: there is none, and the setting requires one.
+#[cold]
+pub fn certify<E: Entropy>(
+    tpm: &mut Platform<E, impl Clock>,
+    authorities: &Authorities,
+    programs: Option<Programs>,
+    reports: &Mutex<PspReports>,
+) -> Result<(), Fatal> {
+    let start = tpm.now_ms();
+    say("authority", format_args!("{} measured, the operator's program is asked", authorities.count()));
+    let certified = match programs {
+        Some(programs) => tpm.certify(authorities, &mut Operator::at(programs.counter(service::CERTIFICATES)), reports),
+        None => tpm.certify(authorities, &mut Operator::at(Framed::new(Com3)), reports),
+    };
+    match certified {
+        Ok(()) => {
+            say(
+                "authority",
+                format_args!("certificates are the operator's, {} ms", tpm.now_ms().saturating_sub(start)),
+            );
+            Ok(())
+        }
+        Err(why) if authorities.need == Need::Preferred => {
+            say("authority", format_args!("{why}; certificates are the firmware's own"));
+            Ok(())
+        }
+        Err(why) => Err(Fatal::new(Reason::Authority, format_args!("{why}"))),
     }
 }

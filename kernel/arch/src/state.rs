@@ -1,21 +1,26 @@
-//! Where the disk with the TPM's state is found.
+//! The TPM at the boot: where the disk with its state is found, and how it begins.
 
-use keeper::{Device, Refusal, Sectors, refused};
-use kernel::clock::ASSUMED_KHZ;
+use keeper::{Device, Opened, Refusal, Sectors, refused};
+use kernel::clock::{ASSUMED_KHZ, TickClock};
 use kernel::fatal::{Fatal, Reason};
+use kernel::hooks::{Keeper, Platform};
 use kernel::state::{Place, StateSetting, Wanted};
+use snp::instr::rdtsc;
+use snp::report::Report;
+use tpm_core::{Clock, Entropy};
 use virtio::disk::{Disk, SHARED_PAGES};
 use virtio::host::Function;
 use virtio::registers::Registers;
 use virtio::{Fault, mmio, pci};
 
 use crate::devices::Devices;
-use crate::host::say;
+use crate::host::{PspReports, say};
 use crate::memory::Memory;
 
-/// Where the registers of PCI functions are put (docs/boot.md, "Devices of VMPL0"): of the disk, and behind it of the
-/// console.
-pub const WINDOW: u64 = 0x7f_f000_0000;
+/// Where the registers of PCI functions are put (docs/boot.md, "Devices of VMPL0"): of the disk, and of the console.
+const WINDOW: u64 = 0x7f_f000_0000;
+/// See [`WINDOW`].
+pub const CONSOLE_WINDOW: u64 = 0x7f_f010_0000;
 /// How long a device may take to answer.
 const PATIENCE_MS: u64 = 20_000;
 
@@ -34,21 +39,69 @@ pub fn patience(khz: Option<u64>) -> u64 {
     PATIENCE_MS.saturating_mul(khz.unwrap_or(ASSUMED_KHZ))
 }
 
-/// The disk. `None`: there is none, and that is allowed.
+/// The disk. `None`: there is none, and none is wanted, or that is allowed.
 #[inline(never)]
-pub fn find(memory: &mut Memory, setting: &StateSetting<'_>, khz: Option<u64>) -> Result<Option<Device>, Fatal> {
+fn find(memory: &mut Memory, setting: &StateSetting<'_>, khz: Option<u64>) -> Result<Option<Device>, Fatal> {
+    let Some((wanted, place)) = setting.disk else { return Ok(None) };
     let mut devices = Devices::new(memory, SHARED_PAGES)?;
     let unusable = |fault| refused(Refusal::Device(fault));
-    match registers(&mut devices, setting.disk, WINDOW) {
-        Err(Fault::Absent) if setting.wanted == Wanted::Allowed => {
+    match registers(&mut devices, place, WINDOW) {
+        Err(Fault::Absent) if wanted == Wanted::Allowed => {
             say("state", format_args!("there is no disk: the TPM is a new one, and is kept nowhere"));
             Ok(None)
         }
-        Err(Fault::Absent) => Err(Fatal::new(Reason::NoDisk, format_args!("at {:?}", setting.disk))),
+        Err(Fault::Absent) => Err(Fatal::new(Reason::NoDisk, format_args!("at {place:?}"))),
         Err(fault) => Err(unusable(fault)),
         Ok(registers) => {
             let disk = Disk::open(devices, registers, patience(khz)).map_err(unusable)?;
             Ok(Some(Device::new(Sectors(disk))))
         }
     }
+}
+
+/// The state's disk, opened. `None`: there is none, and that is allowed.
+///
+/// # Errors
+/// Why it cannot be used: `NoDisk`, and those of [`keeper::open`].
+pub fn open(
+    memory: &mut Memory,
+    setting: &StateSetting<'_>,
+    reports: &mut PspReports,
+    report: &Report,
+    khz: Option<u64>,
+    entropy: &mut dyn Entropy,
+) -> Result<Option<Opened>, Fatal> {
+    let Some(disk) = find(memory, setting, khz)? else { return Ok(None) };
+    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy).map(Some)
+}
+
+/// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
+/// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
+///
+/// # Errors
+/// `Tpm`, `Damaged`, `Disk`.
+pub fn begin<E: Entropy>(
+    entropy: E,
+    khz: Option<u64>,
+    state: Option<Opened>,
+) -> Result<Platform<E, impl Clock + use<E>>, Fatal> {
+    let clock = TickClock::new(rdtsc, khz);
+    let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
+    let tell = |why: &_| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
+    let mut tpm = match kept.flatten() {
+        None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
+        Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
+    };
+    let Some(keeper) = keeper else {
+        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+        return Ok(tpm);
+    };
+    let from = keeper.kept().epoch;
+    tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
+    match from {
+        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
+        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
+    }
+    Ok(tpm)
 }

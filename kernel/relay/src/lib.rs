@@ -15,6 +15,10 @@
 
 extern crate alloc;
 
+mod office;
+
+pub use office::{Counter, Office};
+
 use alloc::vec::Vec;
 use core::mem::take;
 

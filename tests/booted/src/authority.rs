@@ -1,5 +1,5 @@
-//! The operator's authority: its program behind the firmware's serial port, and a host that has none, is silent, or
-//! lies.
+//! The operator's authority: its program behind the firmware's serial port or console, and a host that has none, is
+//! silent, or lies.
 //!
 //! The chain is made by OpenSSL, by `quoin-authority`, and by the firmware; OpenSSL and `quoin-verify` judge it.
 
@@ -12,7 +12,7 @@ use fs_err as fs;
 use host::boot::{self, Built};
 use host::build;
 use host::debian;
-use host::devices::Programs;
+use host::devices::{self, Programs};
 use host::qemu::{End, Folder};
 use quoin_image::settings::{Setting, Settings, authorities};
 use quoin_verify::pem;
@@ -69,14 +69,18 @@ pub fn run(serve: Serve) -> Result<Totals> {
     let made = Command::new("bash").args(["-euc", CA]).current_dir(folder.path()).stderr(Stdio::null()).status()?;
     ensure!(made.success(), "OpenSSL makes no CA");
     let root = pem::der(&fs::read(folder.path().join("root.pem"))?)?;
-    let image = |name: &str, preferred, wait_s| {
+    let settings = |preferred, wait_s| {
         let octets = authorities(core::slice::from_ref(&root), preferred, wait_s);
-        boot::build_with_settings(name, Settings::default().with(Setting::Authorities, &octets))
+        Settings::default().with(Setting::Authorities, &octets)
     };
+    let image = |name: &str, preferred, wait_s| boot::build_with_settings(name, settings(preferred, wait_s));
     let patient = image("quoin-authority-patient.igvm", false, LONG_S)?;
     let required = image("quoin-authority.igvm", false, SHORT_S)?;
     let preferred = image("quoin-authority-preferred.igvm", true, SHORT_S)?;
+    let by_console = settings(false, LONG_S).with(Setting::State, &devices::console().octets());
+    let by_console = boot::build_with_settings("quoin-authority-console.igvm", by_console)?;
     let mut totals = certified(&patient, folder.path(), serve)?;
+    totals += case("over the relay's console: certificates are the operator's", over_console(&by_console, &folder));
     for (name, built, host, then) in [
         ("required, and no way: the launch ends", &required, Host::None, Then::Ends("there is no way")),
         ("required, and silence: the launch ends", &required, Host::Silent, Then::Ends("no answer came in time")),
@@ -175,6 +179,19 @@ fn certified(built: &Built, folder: &Path, serve: Serve) -> Result<Totals> {
     // Scripts are run in that folder, with the environment of this process.
     fs::write(folder.join("verify-program"), program.as_os_str().as_encoded_bytes())?;
     serve(qemu.relay()?, &mut |tcti| Ok(tools::run_all(tcti, folder, CASES)))
+}
+
+fn over_console(built: &Built, folder: &Folder) -> Result<()> {
+    let socket = folder.path().join("programs");
+    let _program = operator(folder.path(), &built.path, &socket)?;
+    let options = [devices::memory(), devices::console_at(&socket)].concat();
+    let mut qemu = boot::start_with(built, &format!("ram=32\n{}", devices::CONFIG), boot::MEMORY_MIB, &options)?;
+    let mut said = String::new();
+    boot::hear_until_guest(&mut qemu, &built.image, |event, _| said.push_str(&event.line))?;
+    for line in ["leads to them", "certificates are the operator's"] {
+        ensure!(said.contains(line), "expected `{line}`: {said}");
+    }
+    Ok(())
 }
 
 fn ended(built: &Built, host: &Host<'_>, then: Then, folder: &Path) -> Result<()> {

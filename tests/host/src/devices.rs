@@ -31,8 +31,15 @@ pub const CONFIG: &str = "dma=yes\nhidden=0x1e\nhidden=0x1d";
 /// The setting of a state on this disk. The console is not looked for.
 #[must_use]
 pub const fn setting(wanted: Wanted) -> State {
-    let disk = Place::Pci(DISK, 0);
-    State { wanted, disk, console: None, share: false, recovery: None, anchors: Vec::new() }
+    let disk = Some((wanted, Place::Pci(DISK, 0)));
+    State { disk, console: None, share: false, recovery: None, anchors: Vec::new() }
+}
+
+/// The setting of a console alone.
+#[must_use]
+pub const fn console() -> State {
+    let console = Some(Place::Pci(CONSOLE, 0));
+    State { disk: None, console, share: false, recovery: None, anchors: Vec::new() }
 }
 
 /// QEMU's options for memory where the firmware is.
@@ -56,6 +63,17 @@ pub fn disk(path: &Path) -> Vec<String> {
 pub fn disk_of(option: &str, backend: &str) -> Vec<String> {
     let device = format!("virtio-blk-pci,drive=state,addr={DISK:#x}.0,disable-legacy=on,iommu_platform=on");
     [option, backend, "-device", &device].map(String::from).into()
+}
+
+/// QEMU's options for the firmware's console, at a socket on which somebody listens.
+#[must_use]
+pub fn console_at(socket: &Path) -> Vec<String> {
+    let bus = format!(
+        "virtio-serial-pci,id=firmware-bus,addr={CONSOLE:#x}.0,max_ports=1,disable-legacy=on,iommu_platform=on"
+    );
+    let socket = format!("socket,id=programs,path={}", socket.display());
+    let console = "virtconsole,bus=firmware-bus.0,chardev=programs";
+    ["-chardev", &socket, "-device", &bus, "-device", console].map(String::from).into()
 }
 
 /// The programs' end of the firmware's console.
@@ -92,13 +110,7 @@ impl Programs {
     /// QEMU's options for the console.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
-        let path = self.folder.path().join("programs");
-        let bus = format!(
-            "virtio-serial-pci,id=firmware-bus,addr={CONSOLE:#x}.0,max_ports=1,disable-legacy=on,iommu_platform=on"
-        );
-        let socket = format!("socket,id=programs,path={}", path.display());
-        let console = "virtconsole,bus=firmware-bus.0,chardev=programs";
-        ["-chardev", &socket, "-device", &bus, "-device", console].map(String::from).into()
+        console_at(&self.folder.path().join("programs"))
     }
 
     /// The same for the third serial port, by which the firmware asks for certificates.
