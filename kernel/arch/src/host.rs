@@ -430,10 +430,7 @@ impl PspReports {
         let MessagePages { request, answer, certificates: table, pages } = &mut self.messages;
         let transport = &mut GhcbTransport { ghcb: &mut host.ghcb, request, answer, pages: *pages };
         let Some(certificates) = certificates else {
-            return self
-                .channel
-                .report(transport, report_data, Vmpl::Vmpl0, key)
-                .map_err(ReportError::Message);
+            return self.channel.report(transport, report_data, Vmpl::Vmpl0, key).map_err(ReportError::Message);
         };
         for page in 0..CERTIFICATE_PAGES {
             table.write(page * PAGE, &[0; PAGE]);

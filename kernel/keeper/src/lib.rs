@@ -152,7 +152,9 @@ pub fn open(
     let sealing = roots(tcb, setting, key)?;
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
     let head = match found {
-        Found::Empty if receives => return Ok(Opened::Waits(DiskBerth::vacant(disk, writer, sealing, fresh, tell), None)),
+        Found::Empty if receives => {
+            return Ok(Opened::Waits(DiskBerth::vacant(disk, writer, sealing, fresh, tell), None));
+        }
         Found::Empty => {
             let disk = StateDisk::create(disk, &Beginning::new(), &writer, &sealing, fresh, vec![0; ROOM]);
             return Ok(Opened::Lives(Living(disk.map_err(refused)?)));
@@ -235,10 +237,7 @@ pub struct Keeping {
 
 impl Keeping {
     /// The state on a disk, if there is one, and who keeps what comes.
-    fn of(
-        mut disk: Sealed,
-        tell: Tell,
-    ) -> Result<(Option<Wiped>, Box<Keeping>), StoreError<Refusal<Fault>>> {
+    fn of(mut disk: Sealed, tell: Tell) -> Result<(Option<Wiped>, Box<Keeping>), StoreError<Refusal<Fault>>> {
         let from = migration::disk::origin(&mut disk).map_err(StoreError::Disk)?;
         let flags = flag::KEPT | if from.is_some() { flag::MIGRATED } else { 0 };
         let origin = from.map_or([0; 32], |origin| moving::short(&origin.from));

@@ -254,6 +254,8 @@ impl<'t> Source<'t> {
         match (&mut self.phase, kind) {
             (Phase::Moved(tombstone), _) => moved(tombstone, kind, body),
             (_, Kind::Refused) => Err(read_refused(body)?),
+            // Not dead yet: a destination where an older state waits asks now and then.
+            (_, Kind::Ask) => Ok(Next::Nothing),
             (Phase::Offered { secret, transcript }, Kind::Answer) => {
                 let (secret, transcript) = (secret.duplicate(), transcript.clone());
                 let (run, proof) = self.prove(&secret, transcript, message, body, witness)?;

@@ -1,11 +1,11 @@
 //! Both sides of a migration on disks of the firmware's, cut after every sector of every write: by what is on the two
 //! disks then, one TPM and no more can be brought up, with what was in it.
 
-use migration::{Arrival, Terms};
 use migration::channel::{Channel, Side};
 use migration::destination::{self, Destination};
 use migration::disk::{Origin, Resting, entomb, keep, origin, resting, settle, waiting};
 use migration::source::{self, Bearer, Source};
+use migration::{Arrival, Terms};
 use moves::Seeded;
 use moves::chip::Boot;
 use moves::scene::{CHIP_A, CHIP_B, NEW, OLD, terms};

@@ -4,15 +4,15 @@ mod disks;
 mod runs;
 
 use std::boxed::Box;
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::vec;
 use std::vec::Vec;
 
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::hooks::Platform;
-use kernel::svsm::Tpm as _;
 use migration::message::Kind;
 use migration::{Arrival, Pending, Refusal, Terms, Tombstone};
 use moves::chip::Boot;
@@ -39,25 +39,28 @@ impl Entropy for Counted {
     }
 }
 
-/// A clock that goes on when it is looked at.
-struct Ticking(u64);
+/// A clock that goes on when it is looked at, by as much as is said: not at all, while somebody is expected to answer.
+#[derive(Clone, Default)]
+struct Ticking {
+    now: Arc<AtomicU64>,
+    step: Arc<AtomicU64>,
+}
 
 impl Clock for Ticking {
     fn now_ms(&mut self) -> u64 {
-        self.0 += 1;
-        self.0
+        self.now.fetch_add(self.step.load(Ordering::Relaxed), Ordering::Relaxed)
     }
 }
 
 type Machine = Platform<Counted, Ticking>;
-type Queue = Rc<RefCell<VecDeque<Vec<u8>>>>;
+type Queue = Arc<Mutex<VecDeque<Vec<u8>>>>;
 
 /// One end of the way between two firmwares; whoever has the hosts has both queues.
 struct End {
     incoming: Queue,
     outgoing: Queue,
-    /// It takes nothing more.
-    is_broken: bool,
+    /// It takes so many messages more, and is broken then.
+    takes: usize,
 }
 
 impl Relay for End {
@@ -65,27 +68,61 @@ impl Relay for End {
 
     fn send(&mut self, to: u16, _: u16, message: &[u8]) -> Result<(), ()> {
         assert_eq!(to, service::MIGRATION);
-        if self.is_broken {
-            return Err(());
-        }
-        self.outgoing.borrow_mut().push_back(message.to_vec());
+        self.takes = self.takes.checked_sub(1).ok_or(())?;
+        self.outgoing.lock().unwrap().push_back(message.to_vec());
         Ok(())
     }
 
     fn receive(&mut self) -> Result<Option<Message>, ()> {
         let message = |octets| Message { service: service::MIGRATION, number: 0, octets };
-        if self.is_broken { Err(()) } else { Ok(self.incoming.borrow_mut().pop_front().map(message)) }
+        let next = self.incoming.lock().unwrap().pop_front().map(message);
+        if next.is_none() {
+            thread::yield_now();
+        }
+        if self.takes == 0 { Err(()) } else { Ok(next) }
     }
 }
 
 fn ends() -> [End; 2] {
     let [a, b] = [Queue::default(), Queue::default()];
     let end = |incoming: &Queue, outgoing: &Queue| End {
-        incoming: Rc::clone(incoming),
-        outgoing: Rc::clone(outgoing),
-        is_broken: false,
+        incoming: Arc::clone(incoming),
+        outgoing: Arc::clone(outgoing),
+        takes: usize::MAX,
     };
     [end(&a, &b), end(&b, &a)]
+}
+
+/// Looks for messages at the source, in a thread of its own, as long as `destination` works. That is given what to call
+/// when nothing has come: it ends when the source's run has, or where both wait in vain.
+fn beside<R>(
+    step: &Arc<AtomicU64>,
+    mut poll: impl FnMut() -> Stand + Send,
+    destination: impl FnOnce(&mut dyn FnMut() -> Option<bool>) -> R,
+) -> (R, Stand) {
+    let (is_over, is_done) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let source = scope.spawn(|| {
+            let mut last = Stand::Here;
+            while !is_done.load(Ordering::Acquire) {
+                let stand = poll();
+                last = if stand == Stand::Here { last } else { stand };
+                is_over.store(last != Stand::Here, Ordering::Release);
+                thread::yield_now();
+            }
+            last
+        });
+        let mut looks_after = 0;
+        let outcome = destination(&mut || {
+            looks_after += u32::from(is_over.load(Ordering::Acquire));
+            // Behind the end there may be messages yet.
+            (looks_after < 10).then_some(false)
+        });
+        // Nobody answers any more.
+        step.store(1, Ordering::Relaxed);
+        is_done.store(true, Ordering::Release);
+        (outcome, source.join().unwrap())
+    })
 }
 
 /// A mock chip, as the firmware asks it.
@@ -100,7 +137,7 @@ impl Reports for Psp {
         let testimony = self.0.testimony(report_data);
         let Some(certificates) = certificates else { return Ok(testimony.report) };
         let all = [(VCEK, &testimony.vcek), (ASK, &testimony.ask), (ARK, &testimony.ark)];
-        let (mut table, mut data) = (Vec::new(), Vec::new());
+        let (mut table, mut data) = (Vec::new(), Vec::<u8>::new());
         for (kind, der) in all {
             let at = u32::try_from(24 * 4 + data.len()).unwrap();
             table.extend(kind.as_bytes());
@@ -123,12 +160,12 @@ fn new() -> Psp {
     Psp(Boot::new(&CHIP_B, NEW))
 }
 
-fn machine(entropy: u8) -> Machine {
-    Platform::manufacture(Counted(entropy), Ticking(0), |_| ()).ok().unwrap()
+fn machine(entropy: u8, clock: &Ticking) -> Machine {
+    Platform::manufacture(Counted(entropy), clock.clone(), |_| ()).ok().unwrap()
 }
 
 fn vacant(entropy: u8) -> Machine {
-    Platform::vacant(Counted(entropy), Ticking(0), |_| ())
+    Platform::vacant(Counted(entropy), Ticking::default(), |_| ())
 }
 
 const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];

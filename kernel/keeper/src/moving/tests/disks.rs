@@ -4,13 +4,11 @@ use super::*;
 use crate::moving::{DiskBerth, Shared};
 use crate::{Device, Keeping, Opened, Opening, open};
 use kernel::fatal::Fatal;
-use kernel::hooks::Keeper;
 use kernel::state::{Place, StateSetting, Wanted, flag};
 use moves::scene::terms;
 use sealed::layout::MIN_SECTORS;
 use sealed::{BlockDevice, SECTOR};
 use snp::message::key::DerivedKey;
-use std::sync::{Arc, Mutex};
 use virtio::Fault;
 
 /// A disk, and a second handle to it: what a host has. It says no more after so many writes.
@@ -75,8 +73,7 @@ impl Firmware {
     /// A boot; `number` makes its random octets.
     fn boot(&self, disk: &Platter, number: u8) -> Result<Opened, Fatal> {
         let setting = StateSetting {
-            wanted: Wanted::Required,
-            disk: Place::Pci(30, 0),
+            disk: Some((Wanted::Required, Place::Pci(30, 0))),
             console: None,
             share: false,
             recovery: None,
@@ -91,11 +88,15 @@ impl Firmware {
 
     /// A boot where a TPM lives, or is made: it, and who keeps it.
     fn lives(&self, disk: &Platter, number: u8) -> (Machine, Shared<Box<Keeping>>) {
+        self.lives_at(disk, number, &Ticking::default())
+    }
+
+    fn lives_at(&self, disk: &Platter, number: u8, clock: &Ticking) -> (Machine, Shared<Box<Keeping>>) {
         let Ok(Opened::Lives(living)) = self.boot(disk, number) else { panic!("a TPM is there") };
         let (state, keeping) = living.load(|_| ()).ok().unwrap();
         let mut machine = match state {
-            None => machine(number),
-            Some(state) => Platform::resume(&state.0, Counted(number), Ticking(0), |_| ()).unwrap(),
+            None => machine(number, clock),
+            Some(state) => Platform::resume(&state.0, Counted(number), clock.clone(), |_| ()).unwrap(),
         };
         let (keeper, home) = Shared::new(keeping);
         machine.keep_by(Box::new(keeper)).unwrap();
@@ -117,23 +118,21 @@ impl Firmware {
 
 /// A run between these disks, as far as it comes; whether it has arrived.
 fn run(terms: &[Terms; 2], from: &Platter, to: &Platter, number: u8) -> Result<Arrival, Refusal> {
-    let (mut source, mut home) = SOURCE.lives(from, number);
+    let clock = Ticking::default();
+    let (mut source, mut home) = SOURCE.lives_at(from, number, &clock);
     code(&mut source, STARTUP);
     let [mut here, mut there] = ends();
-    here.incoming.borrow_mut().push_back(BEGIN.to_vec());
+    here.incoming.lock().unwrap().push_back(BEGIN.to_vec());
     let mut leaving = Leaving::new(&terms[0]);
     let (mut berth, waits) = DESTINATION.waits(to, number + 40);
     let mut platform = vacant(number + 80);
-    let mut looks = 0;
-    let mut idle = || {
-        leaving.poll(&mut here, &mut source, &mut old(), &mut home);
-        looks += 1;
-        (looks < 12).then_some(false)
-    };
-    let with = Arrivals { platform: &mut platform, reports: &mut new(), berth: &mut berth };
-    let arrival = arrive(&terms[1], waits, &mut there, with, &mut idle)?;
-    let mut keeping = berth.keeper().unwrap();
-    assert!(keeping.keep(&machine(9)).is_some(), "it is kept from here on");
+    let poll = || leaving.poll(&mut here, &mut source, &mut old(), &mut home);
+    let (arrival, _) = beside(&clock.step, poll, |idle| {
+        let with = Arrivals { platform: &mut platform, reports: &mut new(), berth: &mut berth };
+        arrive(&terms[1], waits, &mut there, with, idle)
+    });
+    let arrival = arrival?;
+    assert!(platform.keep_by(berth.keeper().unwrap()).is_some(), "it is kept from here on");
     Ok(arrival)
 }
 
@@ -146,7 +145,10 @@ fn what_each_disk_has_after_it() {
     assert_eq!((tombstone.identity, tombstone.to), (arrival.identity, NEW));
     let (machine, home) = DESTINATION.lives(&to, 3);
     let kept = kernel::svsm::Tpm::kept(&machine).unwrap();
-    assert_eq!((kept.identity, kept.flags, &kept.origin[..]), (arrival.identity, flag::KEPT | flag::MIGRATED, &OLD[..32]));
+    assert_eq!(
+        (kept.identity, kept.flags, &kept.origin[..]),
+        (arrival.identity, flag::KEPT | flag::MIGRATED, &OLD[..32])
+    );
     assert!(kept.epoch > arrival.beyond && home.now().epoch == kept.epoch);
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::moving::{Movable, Nowhere, Shared, Way, give_receipts};
 use kernel::hooks::Keeper;
+use kernel::state::flag;
 use kernel::svsm;
-use kernel::sync::Mutex;
 use moves::scene::terms;
 
 /// What is written.
@@ -57,45 +57,36 @@ impl Berth for Memory {
 struct Source<'t> {
     leaving: Leaving<'t>,
     end: End,
+    clock: Ticking,
     machine: Machine,
-    psp: Psp,
     home: Memory,
 }
 
 impl<'t> Source<'t> {
     fn new(terms: &'t Terms, end: End) -> Self {
-        let mut machine = machine(0);
+        let clock = Ticking::default();
+        let mut machine = machine(0, &clock);
         assert_eq!(code(&mut machine, STARTUP), SUCCESS);
-        end.incoming.borrow_mut().push_back(BEGIN.to_vec());
-        Self { leaving: Leaving::new(terms), end, machine, psp: old(), home: Memory::default() }
+        end.incoming.lock().unwrap().push_back(BEGIN.to_vec());
+        Self { leaving: Leaving::new(terms), end, clock, machine, home: Memory::default() }
     }
 
     fn poll(&mut self) -> Stand {
-        self.leaving.poll(&mut self.end, &mut self.machine, &mut self.psp, &mut self.home)
+        self.leaving.poll(&mut self.end, &mut self.machine, &mut old(), &mut self.home)
+    }
+
+    /// Moves to a destination, as far as that comes.
+    fn to(&mut self, terms: &Terms, end: &mut End, platform: &mut Machine, berth: &mut Memory) -> (Outcome, Stand) {
+        let step = Arc::clone(&self.clock.step);
+        beside(
+            &step,
+            || self.poll(),
+            |idle| arrive(terms, None, end, Arrivals { platform, reports: &mut new(), berth }, idle),
+        )
     }
 }
 
-/// Waits at the other end as long as `idle` says.
-fn arriving(
-    terms: &Terms,
-    end: &mut End,
-    platform: &mut Machine,
-    berth: &mut Memory,
-    waits: Option<(Pending, Zeroizing<Vec<u8>>)>,
-    idle: &mut dyn FnMut() -> Option<bool>,
-) -> Result<Arrival, Refusal> {
-    arrive(terms, waits, end, Arrivals { platform, reports: &mut new(), berth }, idle)
-}
-
-/// So many times.
-fn times(most: usize, mut each: impl FnMut()) -> impl FnMut() -> Option<bool> {
-    let mut done = 0;
-    move || {
-        each();
-        done += 1;
-        (done < most).then_some(false)
-    }
-}
+type Outcome = Result<Arrival, Refusal>;
 
 #[test]
 fn a_tpm_leaves_and_arrives_and_answers_in_one_place() {
@@ -105,12 +96,10 @@ fn a_tpm_leaves_and_arrives_and_answers_in_one_place() {
     let endorsement = ek(&mut source.machine);
     let (mut arrived, mut berth) = (vacant(100), Memory::default());
     assert_eq!(code(&mut arrived, GET_RANDOM), FAILURE, "nobody is there");
-    let mut stands = Vec::new();
-    let mut idle = times(20, || stands.push(source.poll()));
-    let arrival = arriving(&new_terms, &mut there, &mut arrived, &mut berth, None, &mut idle).unwrap();
-    drop(idle);
+    let (arrival, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+    let arrival = arrival.unwrap();
     assert_eq!((arrival.identity, arrival.from, arrival.last), (IDENTITY, OLD, (7, [3; 32])));
-    assert_eq!((berth.lives, stands.last()), (Some(arrival), Some(&Stand::Moved)));
+    assert_eq!((berth.lives, stand), (Some(arrival), Stand::Moved));
     assert_eq!(code(&mut source.machine, GET_RANDOM), FAILURE);
     // Nobody starts it: it goes on.
     assert_eq!(code(&mut arrived, GET_RANDOM), SUCCESS);
@@ -122,7 +111,7 @@ fn a_tpm_leaves_and_arrives_and_answers_in_one_place() {
 
 #[test]
 fn where_the_guest_is_measured_the_tpm_starts_anew() {
-    let mut machine = machine(0);
+    let mut machine = machine(0, &Ticking::default());
     assert_eq!(code(&mut machine, STARTUP), SUCCESS);
     let endorsement = ek(&mut machine);
     super::super::start_anew(&mut machine).unwrap();
@@ -134,6 +123,7 @@ fn a_destination_that_is_silent_keeps_the_tpm_for_a_while_only() {
     let [old_terms, new_terms] = terms();
     let [here, mut there] = ends();
     let mut source = Source::new(&old_terms, here);
+    source.clock.step.store(1, Ordering::Relaxed);
     let mut destination = migration::Destination::new(&new_terms, true, 1 << 20, None).unwrap();
     assert_eq!(source.poll(), Stand::Here);
     let mut rng = moves::Seeded::new("silent");
@@ -148,28 +138,24 @@ fn a_destination_that_is_silent_keeps_the_tpm_for_a_while_only() {
     assert_eq!(stands, [Stand::Here, Stand::Stayed(Refusal::GivenUp)]);
     assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS, "it goes on here");
     assert!(source.home.tombstone.is_none());
-    source.end.incoming.borrow_mut().push_back(BEGIN.to_vec());
+    source.end.incoming.lock().unwrap().push_back(BEGIN.to_vec());
     assert_eq!(source.poll(), Stand::Here, "and another run may begin");
 }
 
+/// Offer and proof get through, and no more.
 #[test]
 fn a_relay_that_breaks_while_the_state_is_on_its_way_keeps_nothing() {
     let [old_terms, new_terms] = terms();
-    let [here, mut there] = ends();
-    let mut source = Source::new(&old_terms, here);
-    let (mut arrived, mut berth) = (vacant(100), Memory::default());
-    let mut polls = 0;
-    let mut idle = times(20, || {
-        polls += 1;
-        // At the third look the destination is ready, and the state would be sent.
-        source.end.is_broken = polls == 3;
-        source.poll();
-    });
-    let outcome = arriving(&new_terms, &mut there, &mut arrived, &mut berth, None, &mut idle);
-    drop(idle);
-    assert_eq!((outcome, berth.lives), (Err(Refusal::GivenUp), None));
-    assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS);
-    assert!(source.home.tombstone.is_none());
+    for takes in [3, 4] {
+        let [mut here, mut there] = ends();
+        here.takes = takes;
+        let mut source = Source::new(&old_terms, here);
+        let (mut arrived, mut berth) = (vacant(100), Memory::default());
+        let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+        assert_eq!((outcome, berth.lives, stand), (Err(Refusal::GivenUp), None, Stand::Stayed(Refusal::GivenUp)));
+        assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS);
+        assert!(source.home.tombstone.is_none());
+    }
 }
 
 #[test]
@@ -179,12 +165,9 @@ fn a_tombstone_of_which_nobody_knows_whether_it_is_durable() {
     let mut source = Source::new(&old_terms, here);
     source.home.fails = true;
     let (mut arrived, mut berth) = (vacant(100), Memory::default());
-    let mut idle = times(20, || _ = source.poll());
-    let outcome = arriving(&new_terms, &mut there, &mut arrived, &mut berth, None, &mut idle);
-    drop(idle);
-    assert_eq!((outcome, berth.lives), (Err(Refusal::GivenUp), None));
-    assert_eq!(source.poll(), Stand::Unsure);
-    assert_eq!(code(&mut source.machine, GET_RANDOM), FAILURE);
+    let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+    assert_eq!((outcome, berth.lives, stand), (Err(Refusal::GivenUp), None, Stand::Unsure));
+    assert_eq!((source.poll(), code(&mut source.machine, GET_RANDOM)), (Stand::Unsure, FAILURE));
 
     // Each side's next boot: the source's finds the tombstone, and the destination's asks.
     let (pending, state) = berth.waits.take().unwrap();
@@ -192,26 +175,25 @@ fn a_tombstone_of_which_nobody_knows_whether_it_is_durable() {
     let [mut here, mut there] = ends();
     let mut arrived = vacant(150);
     let waits = Some((pending, Zeroizing::new(state)));
-    let mut idle = times(3, || {
+    let mut idle = || {
         give_receipts(&old_terms, tombstone.clone(), &mut here, &mut || None);
-    });
-    let outcome = arriving(&new_terms, &mut there, &mut arrived, &mut berth, waits, &mut idle);
+        Some(false)
+    };
+    let with = Arrivals { platform: &mut arrived, reports: &mut new(), berth: &mut berth };
+    let outcome = arrive(&new_terms, waits, &mut there, with, &mut idle);
     assert_eq!(outcome.map(|arrival| arrival.identity), Ok(IDENTITY));
     assert_eq!(code(&mut arrived, GET_RANDOM), SUCCESS);
 }
 
-/// Each write of the destination's: nobody knows what is there, and nothing is said that would kill the source.
+/// It says nothing that would kill the source.
 #[test]
 fn a_destination_that_does_not_know_what_it_has_written_ends() {
     let [old_terms, new_terms] = terms();
     let [here, mut there] = ends();
     let mut source = Source::new(&old_terms, here);
     let (mut arrived, mut berth) = (vacant(100), Memory { fails: true, ..Memory::default() });
-    let mut idle = times(20, || _ = source.poll());
-    let outcome = arriving(&new_terms, &mut there, &mut arrived, &mut berth, None, &mut idle);
-    drop(idle);
-    assert_eq!((outcome, berth.lives), (Err(Refusal::Disk), None));
-    assert_eq!(source.poll(), Stand::Here);
+    let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+    assert_eq!((outcome, berth.lives, stand), (Err(Refusal::Disk), None, Stand::Stayed(Refusal::GivenUp)));
     assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS);
 }
 
@@ -250,8 +232,8 @@ fn a_refusal_is_not_answered() {
 
     let [mut here, mut there] = ends();
     here.send(service::MIGRATION, 0, &refusal).unwrap();
-    let idle = &mut || None;
-    let outcome = arriving(&new_terms, &mut there, &mut vacant(100), &mut Memory::default(), None, idle);
+    let with = Arrivals { platform: &mut vacant(100), reports: &mut new(), berth: &mut Memory::default() };
+    let outcome = arrive(&new_terms, None, &mut there, with, &mut || None);
     assert_eq!((outcome, here.receive().unwrap()), (Err(Refusal::GivenUp), None));
 }
 
@@ -261,29 +243,38 @@ fn a_guests_commands_look_at_the_relay() {
     let [old_terms, new_terms] = terms();
     let old_terms: &'static Terms = Box::leak(Box::new(old_terms));
     let [here, mut there] = ends();
-    here.incoming.borrow_mut().push_back(BEGIN.to_vec());
+    here.incoming.lock().unwrap().push_back(BEGIN.to_vec());
     let (keeper, home) = Shared::new(Nowhere::draw(&mut Counted(7)).unwrap());
     let identity = keeper.kept().identity;
-    let mut source = machine(0);
+    let clock = Ticking::default();
+    let mut source = machine(0, &clock);
     source.keep_by(Box::new(keeper)).unwrap();
     let way = Way::new(Leaving::new(old_terms), here, Box::new(home), |_| ());
     let mut source = Movable::new(source, Some(way));
-    let reports: Mutex<Psp> = Mutex::new(old());
     assert!(svsm::Tpm::kept(&source).is_some_and(|kept| kept.flags == 0), "it has a name, and is not kept");
-    let mut command = |source: &mut Movable<_, _, _>, command: &[u8]| {
-        svsm::Tpm::prepare(source, command, &reports).unwrap();
+    let command = |source: &mut Movable<_, _, _>, command: &[u8]| {
+        svsm::Tpm::prepare(source, command, &kernel::sync::Mutex::new(old())).unwrap();
         code(source, command)
     };
     assert_eq!(command(&mut source, STARTUP), SUCCESS);
-    assert_eq!(there.incoming.borrow().len(), 1, "the offer");
+    assert_eq!(there.incoming.lock().unwrap().len(), 1, "the offer");
+    // The time for another look has not come.
+    there.outgoing.lock().unwrap().push_back(vec![]);
+    assert_eq!(command(&mut source, GET_RANDOM), SUCCESS);
+    assert_eq!(there.outgoing.lock().unwrap().pop_back(), Some(vec![]), "nobody has taken it");
 
     let (mut arrived, mut nowhere) = (vacant(100), Nowhere::draw(&mut Counted(9)).unwrap());
-    let (mut codes, mut done) = (Vec::new(), 0);
-    let with = Arrivals { platform: &mut arrived, reports: &mut new(), berth: &mut nowhere };
-    let arrival = arrive(&new_terms, None, &mut there, with, &mut || {
-        codes.push(command(&mut source, GET_RANDOM));
-        done += 1;
-        (done < 1000).then_some(false)
+    let mut codes = Vec::new();
+    let poll = || {
+        // The time for a look comes, and stands still meanwhile.
+        clock.now.fetch_add(20, Ordering::Relaxed);
+        let code = command(&mut source, GET_RANDOM);
+        codes.push(code);
+        if code == FAILURE { Stand::Moved } else { Stand::Here }
+    };
+    let (arrival, _) = beside(&clock.step, poll, |idle| {
+        let with = Arrivals { platform: &mut arrived, reports: &mut new(), berth: &mut nowhere };
+        arrive(&new_terms, None, &mut there, with, idle)
     });
     assert_eq!(arrival.unwrap().identity, identity);
     let answered = codes.iter().position(|code| *code == FAILURE).unwrap();
@@ -291,5 +282,5 @@ fn a_guests_commands_look_at_the_relay() {
     assert_eq!(command(&mut source, GET_RANDOM), FAILURE);
     assert!(svsm::Tpm::kept(&source).is_none() && svsm::Tpm::keys(&mut source).is_none());
     let kept = nowhere.kept();
-    assert_eq!((kept.identity, kept.flags, &kept.origin[..]), (identity, 8, &OLD[..32]));
+    assert_eq!((kept.identity, kept.flags, &kept.origin[..]), (identity, flag::MIGRATED, &OLD[..32]));
 }
