@@ -68,6 +68,10 @@ pub enum Reason {
     State = 27,
     /// The operator's authority, which the settings require, has certified nothing.
     Authority = 28,
+    /// Anchors know a newer state than that on the disk, or another copy of the TPM has started.
+    Old = 29,
+    /// Too few anchors answer, and the settings want them.
+    Anchors = 30,
 }
 
 impl Reason {
@@ -107,6 +111,8 @@ impl Reason {
             Reason::Damaged => "the state on the disk is damaged",
             Reason::State => "the TPM's state cannot be kept",
             Reason::Authority => "no certificate of the operator's",
+            Reason::Old => "the TPM's state is not its newest",
+            Reason::Anchors => "too few anchors",
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`anchors`] | the verb of that name: what anchors cost |
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`boots`] | the verbs `boots`, `boot-times`, `two-vcpus`, `exceptions` and `lies` |
 //! | [`ci`] | the verb of that name |
@@ -30,6 +31,7 @@
 //!
 //! What they have in common with the suites is in `host` (tests/host).
 
+pub mod anchors;
 pub mod bench;
 pub mod boots;
 pub mod capi;

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    bench, boots, capi, ci, clients, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants,
-    needs, proofs, run, simulate, status, test, tpm, vectors,
+    anchors, bench, boots, capi, ci, clients, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory,
+    mutants, needs, proofs, run, simulate, status, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -179,6 +179,8 @@ enum Verb {
     ///
     /// A schedule that shows a fault is printed step by step, with its seed. The tests have a short form.
     Simulate(simulate::Args),
+    /// Print what a boot and a commit take with three anchors on this computer.
+    Anchors,
     /// Write what the other verbs have measured here into docs/: figures.md, conformance.md, threats.md,
     /// clients.md and others.
     ///
@@ -237,6 +239,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
         Verb::Simulate(args) => return simulate::run(&args),
+        Verb::Anchors => return anchors::cost(),
         Verb::Conformance(args) => return conformance::run(&args),
         Verb::Clients(args) => return clients::run(&args),
         Verb::Vectors => return vectors::vectors(),

@@ -1,8 +1,10 @@
 //! `cargo xtask run`: the whole way, from a measured launch to a verified quote, and then a TPM for real clients.
 
 use crate::served;
+use anchor::quorum::TooFew;
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
+use host::anchors::{Fleet, Relay as Way};
 use host::boot::{self, Built};
 use host::devices::{self, FileDisk};
 use host::figures::{self, Figure};
@@ -39,6 +41,10 @@ pub struct Args {
     /// A disk on which the TPM's state outlives the VM; prepared, if there is no such file.
     #[arg(long, value_name = "FILE", conflicts_with = "smp")]
     state_disk: Option<PathBuf>,
+    /// So many anchors on this computer, of which more than half must know of each commit: an old copy of the disk does
+    /// not start. Their keys and databases are in a folder beside the disk.
+    #[arg(long, value_name = "N", requires = "state_disk", conflicts_with = "image", value_parser = clap::value_parser!(u8).range(1..=16))]
+    anchors: Option<u8>,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
     verbose: bool,
@@ -66,16 +72,19 @@ pub fn run(args: &Args) -> Result<()> {
     // Before the long part: a port that is taken should be said at once.
     let ports = if args.once { None } else { Some(served::reserve(args.port)?) };
     debian::ensure(&[qemu::PROGRAM])?;
-    let built = match &args.image {
-        Some(path) => boot::build_machine_for(path)?,
-        None if args.state_disk.is_some() => boot::build_kept("quoin-state.igvm", &devices::setting(Wanted::Required))?,
-        None => boot::build_for(args.smp)?,
+    let fleet = anchors(args)?;
+    let built = match (&args.image, &fleet) {
+        (Some(path), _) => boot::build_machine_for(path)?,
+        (None, Some(fleet)) => boot::build_kept("quoin-anchors.igvm", &fleet.setting(TooFew::Refuse, false)?)?,
+        _ if args.state_disk.is_some() => boot::build_kept("quoin-state.igvm", &devices::setting(Wanted::Required))?,
+        _ => boot::build_for(args.smp)?,
     };
     let warm = started.elapsed() < WARM;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
 
-    let mut qemu = start(args, &built)?;
+    let way = fleet.as_ref().map(Fleet::relay).transpose()?;
+    let mut qemu = start(args, &built, way.as_ref())?;
     let started_with = boot::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
     let mut relay = qemu.relay()?;
     let folder = match &args.evidence {
@@ -97,8 +106,22 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Starts the machine, with the disk if there is to be one.
-fn start(args: &Args, built: &Built) -> Result<Qemu> {
+/// The anchors, where some are asked for.
+fn anchors(args: &Args) -> Result<Option<Fleet>> {
+    let (Some(count), Some(disk)) = (args.anchors, &args.state_disk) else { return Ok(None) };
+    let mut folder = disk.clone().into_os_string();
+    folder.push(".anchors");
+    let fleet = Fleet::start(Path::new(&folder), usize::from(count))?;
+    let more_than_half = count / 2 + 1;
+    screen::say(
+        "anchors      ",
+        &format!("{more_than_half} of {count} are a quorum, at {}", fleet.addresses().join(", ")),
+    );
+    Ok(Some(fleet))
+}
+
+/// Starts the machine, with the disk if there is to be one, and the way to the anchors.
+fn start(args: &Args, built: &Built, way: Option<&Way>) -> Result<Qemu> {
     let mut config = args.config.join("\n");
     let mut options = Vec::new();
     if let Some(path) = &args.state_disk {
@@ -107,7 +130,7 @@ fn start(args: &Args, built: &Built) -> Result<Qemu> {
             screen::say("state        ", &format!("{} is prepared for a new one", path.display()));
         }
         config = [devices::CONFIG, &config].join("\n");
-        options = [devices::memory(), devices::disk(path)].concat();
+        options = [devices::memory(), devices::disk(path), way.map_or_else(Vec::new, Way::options)].concat();
     }
     boot::start_with(built, &config, boot::MEMORY_MIB, &options)
 }

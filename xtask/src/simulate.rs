@@ -1,7 +1,7 @@
 //! `cargo xtask simulate`: what disks, networks and hosts do to kept state, by a seed.
 //!
-//! The simulators are a program of tests/simulate, compiled with optimisation when the verb is called. Short forms are
-//! among its tests.
+//! The simulators are programs of tests/simulate and of kernel/anchor/simulation, compiled with optimisation when the
+//! verb is called. Short forms are among their tests.
 
 use anyhow::{Context, Result, ensure};
 use host::figures::{Figure, keep_last_line};
@@ -35,6 +35,8 @@ enum What {
     MigrationOctets,
     /// How long a TPM is silent that moves; the middle one of as many.
     MigrationTime,
+    /// Anchors, and a host that puts old states back, runs copies, cuts and replays; then faults that must be found.
+    Anchors,
 }
 
 impl What {
@@ -45,18 +47,25 @@ impl What {
             Self::Migration => "migration",
             Self::MigrationOctets => "migration-octets",
             Self::MigrationTime => "migration-time",
+            Self::Anchors => "anchors",
         }
     }
 
+    /// The package whose program it is.
+    const fn package(self) -> &'static str {
+        if matches!(self, Self::Anchors) { "anchor-simulation" } else { "simulate" }
+    }
+
     /// Its figure, and for how many schedules.
-    const fn figure(self) -> (Figure, u64) {
-        match self {
+    const fn figure(self) -> Option<(Figure, u64)> {
+        Some(match self {
+            Self::Anchors => return None,
             Self::State => (Figure::StateSchedules, 1_000_000),
             Self::Garbage => (Figure::Garbage, 40_000),
             Self::Migration => (Figure::MigrationSchedules, 1_000_000),
             Self::MigrationOctets => (Figure::MigrationOctets, 100_000),
             Self::MigrationTime => (Figure::MigrationTime, 21),
-        }
+        })
     }
 }
 
@@ -64,15 +73,17 @@ impl What {
 pub fn run(args: &Args) -> Result<ExitCode> {
     ensure!(args.schedules > 0, "no schedules");
     let mut build = Command::new(workspace::cargo());
-    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--release", "--package", "simulate"]);
-    ensure!(build.status().context("cannot start cargo")?.success(), "tests/simulate does not compile");
-    let mut simulate = Command::new(workspace::target_dir()?.join("release").join("simulate"));
-    simulate.args([args.what.name(), "--schedules", &args.schedules.to_string(), "--seed", &args.seed.to_string()]);
-    let (figure, enough) = args.what.figure();
-    let status = if args.schedules >= enough {
-        keep_last_line(figure, &mut simulate)?
-    } else {
-        simulate.status().context("cannot start the simulator")?
+    let package = args.what.package();
+    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--release", "--package", package]);
+    ensure!(build.status().context("cannot start cargo")?.success(), "{package} does not compile");
+    let mut simulate = Command::new(workspace::target_dir()?.join("release").join(package));
+    if args.what != What::Anchors {
+        simulate.arg(args.what.name());
+    }
+    simulate.args(["--schedules", &args.schedules.to_string(), "--seed", &args.seed.to_string()]);
+    let status = match args.what.figure() {
+        Some((figure, enough)) if args.schedules >= enough => keep_last_line(figure, &mut simulate)?,
+        _ => simulate.status().context("cannot start the simulator")?,
     };
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -38,7 +38,9 @@ impl Tool {
         }
         let progress = Progress::start(name);
         let mut install = Command::new(workspace::cargo());
-        install.args(["install", "--quiet", "--locked", name, "--version", version, "--root"]).arg(self.folder()?);
+        // Not optimised: it is compiled for longer than it ever runs.
+        install.args(["install", "--quiet", "--debug", "--locked", name, "--version", version, "--root"]);
+        install.arg(self.folder()?).env("CARGO_PROFILE_DEV_DEBUG", "0");
         let output = install.output().context("cannot start cargo")?;
         if !output.status.success() {
             bail!("{name} {version} cannot be installed:\n{}", String::from_utf8_lossy(&output.stderr));

@@ -362,7 +362,9 @@ impl<'a, K: Keys> Client<'a, K> {
         let anchor = *self.quorum.keys().get(number).ok_or(Ignored::NoAnchor)?;
         let reply = Reply::parse(octets).map_err(Ignored::Malformed)?;
         let answered = [self.round.granted, self.round.outrun, self.round.unserved];
-        if self.request().is_none() || answered.iter().any(|anchors| anchors.has(number)) {
+        // The others' shares are still wanted when `k` anchors have accepted.
+        let is_late = self.phase == Phase::Settled && self.boot.exchange.is_some();
+        if !is_late && self.request().is_none() || answered.iter().any(|anchors| anchors.has(number)) {
             return Err(Ignored::NotAsked);
         }
         if reply.request != self.round.digest {
@@ -373,7 +375,7 @@ impl<'a, K: Keys> Client<'a, K> {
         }
         match (reply.status, self.phase) {
             (status::PROMISED, Phase::Prepare) => self.promised(number, &reply)?,
-            (status::ACCEPTED, Phase::Settle | Phase::Register) => self.accepted(number, &reply),
+            (status::ACCEPTED, Phase::Settle | Phase::Settled | Phase::Register) => self.accepted(number, &reply),
             (status::OUTRUN, _) => self.outrun(number, &reply)?,
             (status::REFUSED, _) => {
                 self.round.unserved.add(number);

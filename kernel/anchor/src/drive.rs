@@ -85,6 +85,20 @@ pub fn settle<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>) -> Result
     Err(refused(client))
 }
 
+/// Goes on hearing what comes to the request by which the client has settled, until there are shares enough, or patience
+/// is over: `k` are heard by then, and some of these may be wrong.
+pub fn gather<K: Keys>(
+    way: &mut impl Way,
+    client: &mut Client<'_, K>,
+    mut enough: impl FnMut(&Client<'_, K>) -> bool,
+) -> bool {
+    while !enough(client) {
+        let Some((number, reply)) = way.receive() else { return false };
+        let _ = client.hear(number, &reply);
+    }
+    true
+}
+
 /// Has a head registered whose record is on the disk; or again the last one.
 ///
 /// # Errors

@@ -1,16 +1,18 @@
 //! The TPM at the boot: where the disk with its state is found, and how it begins.
 
 use alloc::boxed::Box;
+use core::fmt;
 
+use keeper::anchors::{ByRelay, Post};
 use keeper::moving::{Home, Nowhere};
-use keeper::{Device, Opened, Opening, Refusal, Sectors, refused};
+use keeper::{Device, Keeping, Opened, Opening, Refusal, Sectors, refused};
 use kernel::clock::{ASSUMED_KHZ, TickClock};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::{Keeper, Platform};
-use kernel::state::{Place, StateSetting, Wanted};
+use kernel::state::{Kept, Place, StateSetting, Wanted, flag};
+use relay::service;
 use snp::instr::rdtsc;
 use snp::report::Report;
-use tpm_core::store::StoreError;
 use tpm_core::{Clock, Entropy};
 use virtio::disk::{Disk, SHARED_PAGES};
 use virtio::host::Function;
@@ -21,6 +23,7 @@ use crate::devices::Devices;
 use crate::host::{PspReports, say};
 use crate::memory::Memory;
 use crate::moving::Moves;
+use crate::programs::Programs;
 
 /// Where the registers of PCI functions are put (docs/boot.md, "Devices of VMPL0"): of the disk, and of the console.
 const WINDOW: u64 = 0x7f_f000_0000;
@@ -75,14 +78,18 @@ pub fn open(
     reports: &mut PspReports,
     report: &Report,
     khz: Option<u64>,
+    programs: Option<Programs>,
     entropy: &mut dyn Entropy,
 ) -> Result<Option<Opened>, Fatal> {
     let Some(disk) = find(memory, setting, khz)? else { return Ok(None) };
+    let post = programs.map(|programs| -> Box<dyn Post> {
+        Box::new(ByRelay { relay: programs.counter(service::ANCHORS), clock: TickClock::new(rdtsc, khz) })
+    });
     let opening = Opening { setting, report, receives: moves.receives(), tell };
-    keeper::open(disk, &opening, &mut |request| reports.derived_key(request), entropy).map(Some)
+    keeper::open(disk, &opening, &mut |request| reports.derived_key(request), entropy, post).map(Some)
 }
 
-fn tell(why: &StoreError<Refusal<Fault>>) {
+fn tell(why: &dyn fmt::Display) {
     say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
 }
 
@@ -99,7 +106,7 @@ pub struct Begun<E, C> {
 /// Where the TPM has moved before this boot, this does not return.
 ///
 /// # Errors
-/// `Tpm`, `Damaged`, `Disk`, `Entropy`, `State`.
+/// `Tpm`, `Damaged`, `Disk`, `Entropy`, `State`; `Old`, `Anchors`.
 pub fn begin<E: Entropy>(
     mut entropy: E,
     khz: Option<u64>,
@@ -136,15 +143,26 @@ pub fn begin<E: Entropy>(
             Some(nowhere) => moves.begun(tpm, nowhere),
         };
     };
-    let (kept, keeper) = living.load(tell)?;
+    let (kept, mut keeper) = living.load(tell)?;
     let mut tpm = match kept {
         None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
         Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
     };
     let from = keeper.kept().epoch;
+    tpm.with(|tpm, _| keeper.begin(tpm))?;
+    say_anchors(&keeper);
     match from {
         0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
         epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
     }
     moves.begun(tpm, keeper)
+}
+
+fn say_anchors(keeper: &Keeping) {
+    let Kept { epoch, flags, .. } = keeper.kept();
+    if flags & flag::ANCHORED != 0 {
+        say("anchors", format_args!("epoch {epoch} is with them"));
+    } else if flags & flag::TOO_FEW != 0 {
+        say("anchors", format_args!("too few answer: the TPM goes on, and evidence says so"));
+    }
 }

@@ -1,20 +1,28 @@
 //! The disk with the TPM's state: opened at the boot, and written before each answer that needs it.
 //!
 //! What is on the disk, and how it is sealed, is `sealed`'s; when something is to be written, [`tpm_core::store`]'s.
-//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards; and how a TPM leaves and
-//! arrives ([`moving`]). It is a crate of its own so that all of it is compiled for size.
+//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards, when anchors are asked
+//! whether that is the newest state ([`anchors`]), and how a TPM leaves and arrives ([`moving`]). It is a crate of its
+//! own so that all of it is compiled for size.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 extern crate alloc;
 
+pub mod anchors;
 pub mod moving;
+mod outer;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
+use anchor::{Head, Quorum};
+use anchors::{Anchored, Post, Subject};
 use kernel::attest::ReportError;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Keeper;
@@ -22,13 +30,14 @@ use kernel::state::{Kept, StateSetting, flag};
 use migration::disk::Resting;
 use migration::{Pending, Tombstone};
 use moving::DiskBerth;
+use outer::Outer;
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
-use sealed::{Beginning, BlockDevice, Found, Fresh, RecoveryPoint, Root, Roots, StateDisk, Writer};
+use sealed::{Beginning, BlockDevice, Found, Fresh, Kind, RecoveryPoint, Root, Roots, StateDisk, Writer};
 use snp::message::key::{DerivedKey, KeyRequest};
 use snp::report::Report;
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
-use tpm_core::{Entropy, StateError, Tpm};
+use tpm_core::{Entropy, Generation, StateError, Tpm};
 use virtio::Fault;
 use virtio::disk::Disk;
 use virtio::host::Host;
@@ -106,7 +115,7 @@ pub type AskKey<'a> = &'a mut dyn FnMut(&KeyRequest) -> Result<DerivedKey, Repor
 type Sealed = StateDisk<Vec<u8>, Device>;
 
 /// Is told why the TPM cannot be kept.
-pub type Tell = fn(&StoreError<Refusal<Fault>>);
+pub type Tell = fn(&dyn Display);
 
 /// A disk that is ours.
 pub enum Opened {
@@ -119,7 +128,10 @@ pub enum Opened {
 }
 
 /// A disk where a TPM is, or may be made.
-pub struct Living(Sealed);
+pub struct Living {
+    disk: Sealed,
+    anchors: Option<Box<Anchored>>,
+}
 
 /// Who opens a disk, and for what.
 pub struct Opening<'a> {
@@ -134,44 +146,70 @@ pub struct Opening<'a> {
 }
 
 /// Opens what is on the disk: what this firmware has sealed on this chip, or the mark that a new state may be made
-/// there.
+/// there. `post` is the way to the anchors, if there is one.
 ///
 /// # Errors
-/// `Disk`, `NotOurs`, `Damaged` and `State`, with what is wrong; `Entropy`.
+/// `Disk`, `NotOurs`, `Damaged` and `State`, with what is wrong; `Entropy`; `Settings`; `Old` and `Anchors`.
 #[inline(never)]
 pub fn open(
     mut disk: Device,
-    opening: &Opening<'_>,
+    wanted: &Opening<'_>,
     key: AskKey<'_>,
     entropy: &mut dyn Entropy,
+    post: Option<Box<dyn Post>>,
 ) -> Result<Opened, Fatal> {
-    let Opening { setting, report, receives, tell } = *opening;
+    let Opening { setting, report, receives, tell } = *wanted;
+    let quorum = anchors::quorum(setting)?;
+    if receives && quorum.is_some() {
+        // What they know of the TPM does not go over with it.
+        return Err(Fatal::new(Reason::Settings, format_args!("a TPM that is to come cannot have anchors")));
+    }
     let found = sealed::disk::look(&mut disk).map_err(refused)?;
     let tcb = u64::from_le_bytes(report.committed_tcb.0);
     let writer = Writer { measurement: report.measurement, policy: report.policy.get(), tcb };
-    let sealing = roots(tcb, setting, key)?;
+    let mut sealing = roots(tcb, setting, key)?;
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
-    let head = match found {
+    let mut opening = match &found {
         Found::Empty if receives => {
             return Ok(Opened::Waits(DiskBerth::vacant(disk, writer, sealing, fresh, tell), None));
         }
-        Found::Empty => {
-            let disk = StateDisk::create(disk, &Beginning::new(), &writer, &sealing, fresh, vec![0; ROOM]);
-            return Ok(Opened::Lives(Living(disk.map_err(refused)?)));
-        }
-        Found::Record(head) => head,
+        Found::Empty => None,
+        // A TCB that is not committed has no key.
+        Found::Record(head) => Some(roots(head.tcb(), setting, key).or_else(|_| roots(tcb, setting, key))?),
     };
-    // A TCB that is not committed has no key.
-    let opening = roots(head.tcb(), setting, key).or_else(|_| roots(tcb, setting, key))?;
-    let disk = StateDisk::open(disk, &head, &writer, &opening, &sealing, None, fresh, vec![0; ROOM]);
-    resting(disk.map_err(refused)?, tell)
+    let mut anchors = None;
+    if let Some(quorum) = quorum {
+        let subject = subject(&mut disk, &found, &quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
+        let mut asked = Anchored::new(quorum, subject, post, entropy)?;
+        asked.settle()?;
+        if let Some(secret) = asked.secret(entropy)? {
+            for roots in [Some(&mut sealing), opening.as_mut()].into_iter().flatten() {
+                roots.share = Some(Root::new(*secret));
+            }
+        }
+        anchors = Some(asked);
+    }
+    let room = vec![0; ROOM];
+    let disk = match (found, opening) {
+        (Found::Record(head), Some(opening)) => {
+            StateDisk::open(disk, &head, &writer, &opening, &sealing, None, fresh, room)
+        }
+        _ => StateDisk::create(disk, &Beginning::new(), &writer, &sealing, fresh, room),
+    };
+    resting(disk.map_err(refused)?, anchors, tell)
 }
 
 /// What is on a disk that was opened. A state that waits is written again, under an epoch of this boot's.
-fn resting(mut disk: Sealed, tell: Tell) -> Result<Opened, Fatal> {
+fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
     match migration::disk::resting(&mut disk).map_err(refused)? {
-        Resting::Lives => Ok(Opened::Lives(Living(disk))),
-        Resting::Moved(tombstone) => Ok(Opened::Moved(tombstone)),
+        Resting::Lives => Ok(Opened::Lives(Living { disk, anchors })),
+        Resting::Moved(tombstone) => {
+            if let Some(mut anchors) = anchors {
+                // The power may have gone between the disk and the anchors.
+                anchors.must_hold()?;
+            }
+            Ok(Opened::Moved(tombstone))
+        }
         Resting::Waits(pending) => {
             let mut state = Zeroizing::new(vec![0; MAX_RECORD_SIZE]);
             let len = migration::disk::waiting(&mut disk, &mut state).map_err(refused)?;
@@ -182,13 +220,41 @@ fn resting(mut disk: Sealed, tell: Tell) -> Result<Opened, Fatal> {
     }
 }
 
-/// What the state is sealed to, under a TCB.
+/// What anchors are asked about. A record that the operator has sealed shows nothing to them: its key follows from it,
+/// so that it is known to them as soon as it has been started once.
+#[expect(clippy::too_many_arguments, reason = "each is of another origin, and all are needed at once")]
+fn subject(
+    disk: &mut Device,
+    found: &Found,
+    quorum: &Quorum,
+    writer: &Writer,
+    opening: Option<&Roots>,
+    setting: &StateSetting<'_>,
+    fresh: &Fresh,
+    entropy: &mut dyn Entropy,
+) -> Result<Subject, Fatal> {
+    let boot_nonce = *fresh.boot_nonce();
+    let (Found::Record(head), Some(roots)) = (found, opening) else {
+        let outer = anchors::beginning(quorum, anchors::scalar(entropy)?);
+        return Ok(Subject { identity: *fresh.identity(), boot_nonce, own: Head::GENESIS, outer });
+    };
+    let own = Head::new(head.epoch(), *head.boot_nonce(), *head.digest());
+    let outer = if head.kind() == Some(Kind::Imported) {
+        anchors::beginning(quorum, sealed::disk::scalar_of_imported(head, roots).map_err(refused)?)
+    } else {
+        let mut room = Wiped(vec![0; ROOM]);
+        let wanted = roots.bits() | if setting.share { sealed::keys::root::SHARE } else { 0 };
+        let octets = sealed::disk::open_outer(disk, head, writer, &roots.chip, wanted, &mut room.0);
+        let shares = if setting.share { usize::try_from(quorum.n()).unwrap_or(usize::MAX) } else { 0 };
+        Outer::parse(octets.map_err(refused)?, shares).ok_or_else(|| refused(Refusal::Contents))?
+    };
+    Ok(Subject { identity: *head.identity(), boot_nonce, own, outer })
+}
+
+/// What the state is sealed to, under a TCB; the anchors' share is not there yet.
 fn roots(tcb: u64, setting: &StateSetting<'_>, key: AskKey<'_>) -> Result<Roots, Fatal> {
     let chip = key(&sealed::keys::chip_request(tcb)).map_err(Fatal::because(Reason::State))?;
     let recovery = setting.recovery.map(|point| RecoveryPoint::new(point).ok_or(Refusal::Key)).transpose();
-    if setting.share {
-        return Err(Fatal::new(Reason::State, format_args!("no anchors give a share")));
-    }
     Ok(Roots { chip: Root::new(*chip.as_bytes()), share: None, recovery: recovery.map_err(refused)? })
 }
 
@@ -217,11 +283,15 @@ impl Living {
     /// As of [`open`].
     #[inline(never)]
     pub fn load(self, tell: Tell) -> Result<(Option<Wiped>, Box<Keeping>), Fatal> {
-        Keeping::of(self.0, tell).map_err(|why| match why {
-            StoreError::Disk(why) => refused(why),
-            StoreError::Damaged => refused(Refusal::Contents),
-            StoreError::State(why) => Fatal::new(Reason::State, format_args!("{why}")),
-        })
+        Keeping::of(self.disk, self.anchors, tell).map_err(not_stored)
+    }
+}
+
+fn not_stored(why: StoreError<Refusal<Fault>>) -> Fatal {
+    match why {
+        StoreError::Disk(why) => refused(why),
+        StoreError::Damaged => refused(Refusal::Contents),
+        StoreError::State(why) => Fatal::new(Reason::State, format_args!("{why}")),
     }
 }
 
@@ -230,45 +300,91 @@ pub struct Keeping {
     store: Store<Sealed>,
     /// As long as the last record needed.
     buffer: Wiped,
-    flags: u32,
-    origin: [u8; 32],
+    anchors: Option<Box<Anchored>>,
+    /// Which state of the TPM was kept last.
+    last: Option<Generation>,
+    /// Where it came from, if it did: what is attested of that.
+    origin: Option<[u8; 32]>,
     tell: Tell,
 }
 
 impl Keeping {
     /// The state on a disk, if there is one, and who keeps what comes.
-    fn of(mut disk: Sealed, tell: Tell) -> Result<(Option<Wiped>, Box<Keeping>), StoreError<Refusal<Fault>>> {
-        let from = migration::disk::origin(&mut disk).map_err(StoreError::Disk)?;
-        let flags = flag::KEPT | if from.is_some() { flag::MIGRATED } else { 0 };
-        let origin = from.map_or([0; 32], |origin| moving::short(&origin.from));
+    fn of(
+        mut disk: Sealed,
+        anchors: Option<Box<Anchored>>,
+        tell: Tell,
+    ) -> Result<(Option<Wiped>, Box<Keeping>), StoreError<Refusal<Fault>>> {
+        let origin = migration::disk::origin(&mut disk).map_err(StoreError::Disk)?;
+        let origin = origin.map(|origin| moving::short(&origin.from));
         let mut buffer = Wiped(vec![0; MAX_RECORD_SIZE]);
         let (store, state) = Store::open(disk, &mut buffer.0)?;
         let state = state.map(|state| Wiped(state.to_vec()));
-        Ok((state, Box::new(Keeping { store, buffer: Wiped(vec![0; FIRST_BUFFER]), flags, origin, tell })))
+        let buffer = Wiped(vec![0; FIRST_BUFFER]);
+        Ok((state, Box::new(Keeping { store, buffer, anchors, last: None, origin, tell })))
     }
 
-    /// The disk, for what is not of the TPM's.
-    fn disk(&mut self) -> &mut Sealed {
-        self.store.disk_mut()
+    /// Keeps what the TPM begins with, and has it registered.
+    ///
+    /// # Errors
+    /// Why that cannot be: `Disk`, `State`; `Old` and `Anchors`.
+    pub fn begin(&mut self, tpm: &Tpm) -> Result<(), Fatal> {
+        let now = tpm.generation();
+        if self.last == Some(now) {
+            return Ok(());
+        }
+        if let Some(anchors) = &mut self.anchors {
+            anchors.before(self.store.disk_mut())?;
+        }
+        let is_written = self.save(tpm).map_err(not_stored)?;
+        if let Some(anchors) = self.anchors.as_mut().filter(|_| is_written) {
+            anchors.behind(self.store.disk())?;
+        }
+        self.last = Some(now);
+        Ok(())
     }
 
-    fn save(&mut self, tpm: &Tpm) -> Result<(), StoreError<Refusal<Fault>>> {
+    /// Whether it was written.
+    fn save(&mut self, tpm: &Tpm) -> Result<bool, StoreError<Refusal<Fault>>> {
         loop {
             match self.store.save(tpm, &mut self.buffer.0) {
-                Ok(_) => return Ok(()),
                 Err(StoreError::State(StateError::Room(_))) if self.buffer.0.len() < MAX_RECORD_SIZE => {
                     let more = self.buffer.0.len().saturating_mul(2).clamp(FIRST_BUFFER, MAX_RECORD_SIZE);
                     self.buffer = Wiped(vec![0; more]);
                 }
-                Err(why) => return Err(why),
+                done => return done,
             }
         }
+    }
+
+    /// Has `write` put what is left of a TPM that moves in the place of its state, and registers that with the anchors,
+    /// if there are any. Only then may it be said that the TPM is dead here. What is not registered is on the disk all
+    /// the same: [`Keeping::register_tombstone`] tries again.
+    ///
+    /// # Errors
+    /// `Old` and `Anchors`, also where the settings let a TPM go on without a quorum: before anything is written, if
+    /// there is none then already. What `write` says.
+    pub fn entomb(&mut self, write: impl FnOnce(&mut Sealed) -> Result<(), Fatal>) -> Result<(), Fatal> {
+        if let Some(anchors) = &mut self.anchors {
+            anchors.must_settle()?;
+            anchors.before(self.store.disk_mut())?;
+        }
+        write(self.store.disk_mut())?;
+        self.anchors.as_mut().map_or(Ok(()), |anchors| anchors.entombed(self.store.disk()))
+    }
+
+    /// Registers once more what [`Keeping::entomb`] has written.
+    ///
+    /// # Errors
+    /// `Old` and `Anchors`.
+    pub fn register_tombstone(&mut self) -> Result<(), Fatal> {
+        self.anchors.as_mut().map_or(Ok(()), |anchors| anchors.must_hold())
     }
 }
 
 impl Keeper for Keeping {
     fn keep(&mut self, tpm: &Tpm) -> Option<()> {
-        self.save(tpm).map_err(|why| (self.tell)(&why)).ok()
+        self.begin(tpm).map_err(|why| (self.tell)(&why)).ok()
     }
 
     fn kept(&self) -> Kept {
@@ -278,8 +394,10 @@ impl Keeper for Keeping {
             epoch: disk.epoch(),
             boot_nonce: *disk.boot_nonce(),
             digest: *disk.digest(),
-            flags: self.flags,
-            origin: self.origin,
+            flags: flag::KEPT
+                | self.origin.map_or(0, |_| flag::MIGRATED)
+                | self.anchors.as_ref().map_or(0, |anchors| anchors.flags()),
+            origin: self.origin.unwrap_or_default(),
         }
     }
 }

@@ -7,12 +7,12 @@
 
 use crate::contents::Beside;
 use crate::device::{BlockDevice, SECTOR};
-use crate::keys::{ContentsKey, Fresh, Holder, OpeningKey, RecoveryKey, Roots, WrapKey};
-use crate::layout::{CONTENTS_AT, Head, Kind, Label, MIN_SECTORS, ROOM, Sector, first_sector, slot_of};
+use crate::keys::{ContentsKey, Fresh, Holder, OpeningKey, OuterKey, RecoveryKey, Root, Roots, WrapKey};
+use crate::layout::{CONTENTS_AT, Head, Kind, Label, MAX_OUTER, MIN_SECTORS, ROOM, Sector, first_sector, slot_of};
 use crate::refusal::{Mismatch, Part, Refusal};
 use core::ops::Range;
 use zerocopy::byteorder::little_endian::{U32, U64};
-use zeroize::zeroize_bytes;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing, zeroize_bytes};
 
 /// What the report of this boot says of the firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub fn look<D: BlockDevice>(mut device: D) -> Result<Found, Refusal<D::Error>> {
 /// `Device`, `Room`, and `Damaged` for the contents.
 pub fn read_contents<D: BlockDevice>(mut device: D, head: &Head, room: &mut [u8]) -> Result<(), Refusal<D::Error>> {
     let slot = slot_of(head.epoch());
-    let sectors = room.get_mut(..head.octets().next_multiple_of(SECTOR)).ok_or(Refusal::Room)?;
+    let sectors = room.get_mut(..head.sealed_octets()).ok_or(Refusal::Room)?;
     device.read(first_sector(slot) + CONTENTS_AT, sectors).map_err(Refusal::Device)?;
     if head.has_contents(sectors) { Ok(()) } else { Err(Part::Contents(slot).into()) }
 }
@@ -85,7 +85,7 @@ pub fn exported<E>(sector: &Sector, contents: &[u8]) -> Result<Head, Refusal<E>>
     // The slot follows from the epoch, which is 8 octets from 0x10 on.
     let slot = sector.get(0x10).map_or(0, |epoch| epoch & 1);
     let head = Head::parse(slot, sector)?.ok_or(Refusal::Contents)?;
-    if contents.len() != head.octets().next_multiple_of(SECTOR) || !head.has_contents(contents) {
+    if contents.len() != head.sealed_octets() || !head.has_contents(contents) {
         return Err(Part::Contents(slot).into());
     }
     Ok(head)
@@ -99,7 +99,7 @@ pub fn put_exported<D: BlockDevice>(mut device: D, head: &Head, room: &[u8]) -> 
     match look(&mut device)? {
         Found::Record(_) => Err(Refusal::NotEmpty),
         Found::Empty => {
-            let contents = room.get(..head.octets().next_multiple_of(SECTOR)).ok_or(Refusal::Room)?;
+            let contents = room.get(..head.sealed_octets()).ok_or(Refusal::Room)?;
             put_record(&mut device, &mut head.clone(), contents)
         }
     }
@@ -128,6 +128,61 @@ fn open_by<E>(head: &Head, holder: &Holder<'_>, room: &mut [u8]) -> Result<Opene
     let contents = room.get(..length).ok_or(Refusal::Room)?;
     let (beside, tpm) = Beside::read(contents).ok_or(Refusal::Contents)?;
     Ok(Opened { tpm, beside })
+}
+
+/// What is beside the sealed contents. Not printed, copied or compared; wiped when it goes.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Outer {
+    octets: [u8; MAX_OUTER],
+    length: usize,
+}
+
+impl Default for Outer {
+    fn default() -> Self {
+        Self { octets: [0; MAX_OUTER], length: 0 }
+    }
+}
+
+impl Outer {
+    fn of(octets: &[u8]) -> Option<Self> {
+        let mut outer = Self { length: octets.len(), ..Self::default() };
+        outer.octets.get_mut(..octets.len())?.copy_from_slice(octets);
+        Some(outer)
+    }
+
+    fn octets(&self) -> &[u8] {
+        self.octets.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Opens the outer part of the record that [`look`] has found, with the chip's root under the record's TCB: what is
+/// needed to get the share, before there is one. It is a slice of `room`, which has [`ROOM`] octets and is to be wiped.
+/// Empty: the record has none. `roots` are those that the settings ask for, as in [`Head::roots`].
+///
+/// # Errors
+/// `Device`, `Room`, `Damaged`; `NotOurs`.
+pub fn open_outer<'r, D: BlockDevice>(
+    device: D,
+    found: &Head,
+    writer: &Writer,
+    chip: &Root,
+    roots: u32,
+    room: &'r mut [u8],
+) -> Result<&'r [u8], Refusal<D::Error>> {
+    read_contents(device, found, room)?;
+    compare(found, writer, roots)?;
+    let outer = OuterKey::new(chip, &found.own.salt).open(found, room).ok_or(Mismatch::Key)?;
+    room.get(outer).ok_or(Refusal::Room)
+}
+
+/// A scalar of P-384 that follows from a record which the operator has sealed for this firmware: the same each time
+/// that this record is opened, and another one for each other.
+///
+/// # Errors
+/// `NotOurs` if these roots do not open it; `Key`.
+pub fn scalar_of_imported<E>(found: &Head, roots: &Roots) -> Result<Zeroizing<[u8; 48]>, Refusal<E>> {
+    let key = OpeningKey::of(found, &Holder::Addressee(roots)).ok_or(Mismatch::Key)?;
+    key.scalar(b"Quoin state 2: imported").map_err(|_| Refusal::Key)
 }
 
 /// Where a TPM begins on an empty disk.
@@ -174,6 +229,7 @@ pub struct StateDisk<R: Room, D> {
     /// how many octets of `room` are not sealed
     plain: usize,
     beside: Beside,
+    outer: Outer,
     /// a write was begun and has not come to its end
     broken: bool,
 }
@@ -220,13 +276,13 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         mut room: R,
     ) -> Result<Self, Refusal<D::Error>> {
         read_contents(&mut device, found, room.as_mut())?;
-        compare(found, writer, opening)?;
+        compare(found, writer, opening.bits())?;
         let (mut head, key) = begin(found.identity(), found.epoch(), writer, sealing, &fresh)?;
         head.set_kind(if found.kind() == Some(Kind::Moved) { Kind::Moved } else { Kind::State });
         head.set_digest(found.digest());
         let mut disk = Self::with(device, room, head, key)?;
         // From here on what is opened is wiped when the disk goes.
-        disk.plain = found.octets();
+        disk.plain = found.sealed_octets();
         let holder = match found.kind() {
             Some(Kind::Imported) => Holder::Addressee(opening),
             _ => Holder::Firmware(opening),
@@ -237,6 +293,9 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         }
         disk.read = opened.tpm;
         disk.beside = opened.beside;
+        let outer = OuterKey::new(&opening.chip, &found.own.salt).open(found, disk.room.as_mut());
+        let outer = outer.ok_or(Part::Authentication(slot_of(found.epoch())))?;
+        disk.outer = disk.room.as_ref().get(outer).and_then(Outer::of).ok_or(Refusal::Room)?;
         Ok(disk)
     }
 
@@ -244,7 +303,8 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         if room.as_ref().len() < ROOM {
             return Err(Refusal::Room);
         }
-        Ok(Self { device, room, head, key, read: 0..0, plain: 0, beside: Beside::new(), broken: false })
+        let (beside, outer) = (Beside::new(), Outer::default());
+        Ok(Self { device, room, head, key, read: 0..0, plain: 0, beside, outer, broken: false })
     }
 
     /// The TPM identity.
@@ -291,6 +351,20 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
     /// What is kept beside the TPM; what is set goes out with the next commit.
     pub fn beside(&mut self) -> &mut Beside {
         &mut self.beside
+    }
+
+    /// What the chip's root opens alone, and readers of the share need; empty if there is none.
+    #[must_use]
+    pub fn outer(&self) -> &[u8] {
+        self.outer.octets()
+    }
+
+    /// Makes this the outer part, from the next commit on. `None`: it has more than [`MAX_OUTER`] octets, and nothing
+    /// has changed.
+    #[must_use]
+    pub fn set_outer(&mut self, octets: &[u8]) -> Option<()> {
+        self.outer = Outer::of(octets)?;
+        Some(())
     }
 
     /// The device.
@@ -347,7 +421,7 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         self.wipe();
         // What fails here may have written anything.
         self.plain = self.room.as_ref().len();
-        let sectors = self.key.seal_sections(head, &self.beside, tpm, self.room.as_mut())?;
+        let sectors = self.key.seal_sections(head, &self.beside, self.outer.octets(), tpm, self.room.as_mut())?;
         self.plain = 0;
         Ok(sectors)
     }
@@ -385,7 +459,7 @@ fn begin<E>(
     head.policy = U64::new(writer.policy);
     head.tcb = U64::new(writer.tcb);
     head.roots = U32::new(roots.bits());
-    let key = ContentsKey::new(fresh);
+    let key = ContentsKey::new(fresh).with_outer(OuterKey::new(&roots.chip, &fresh.own_salt));
     let own = WrapKey::own(roots, &fresh.own_salt);
     head.own = own.wrap(fresh.own_salt, &head, &key).ok_or(Refusal::Key)?;
     if let Some(operator) = &roots.recovery {
@@ -399,7 +473,7 @@ fn begin<E>(
 
 /// Says in what a record differs from ours where that can be seen. It is a better reason than a key that does not fit;
 /// that nothing else is opened is the key's doing.
-fn compare<E>(head: &Head, writer: &Writer, roots: &Roots) -> Result<(), Refusal<E>> {
+fn compare<E>(head: &Head, writer: &Writer, roots: u32) -> Result<(), Refusal<E>> {
     let committed = |theirs: u64, ours: u64| {
         theirs.to_le_bytes().into_iter().zip(ours.to_le_bytes()).all(|(theirs, ours)| theirs <= ours)
     };
@@ -407,7 +481,7 @@ fn compare<E>(head: &Head, writer: &Writer, roots: &Roots) -> Result<(), Refusal
         Mismatch::Measurement
     } else if head.policy() != writer.policy {
         Mismatch::Policy
-    } else if head.roots() != roots.bits() {
+    } else if head.roots() != roots {
         Mismatch::Roots
     } else if !committed(head.tcb(), writer.tcb) {
         Mismatch::Tcb

@@ -27,8 +27,8 @@ pub struct Import<'a> {
 /// [`crate::layout::ROOM`] octets.
 ///
 /// # Errors
-/// `NotOurs` if that firmware is not one whose settings have this recovery key; `Key`, `Room`, `Exhausted`; those of
-/// [`prepare`].
+/// `NotOurs` if that firmware is not one whose settings have this recovery key, or wants an anchors' share; `Key`,
+/// `Room`, `Exhausted`; those of [`prepare`].
 pub fn import<D: BlockDevice>(
     mut device: D,
     key: &RecoveryKey,
@@ -37,7 +37,8 @@ pub fn import<D: BlockDevice>(
     fresh: &Fresh,
     room: &mut [u8],
 ) -> Result<(), Refusal<D::Error>> {
-    if addressee.roots() & root::RECOVERY == 0 {
+    // What gets the share from anchors is in a firmware's own records only.
+    if addressee.roots() & (root::RECOVERY | root::SHARE) != root::RECOVERY {
         return Err(Mismatch::Roots.into());
     }
     let mut head = Head::new(Kind::Imported);
@@ -51,7 +52,7 @@ pub fn import<D: BlockDevice>(
     let salt = fresh.recovery_salt;
     let wrapping = WrapKey::operators(key, &head.recovery_point, &salt).map_err(|_| Refusal::Key)?;
     head.recovery = wrapping.wrap(salt, &head, &contents).ok_or(Refusal::Key)?;
-    let sectors = contents.seal_sections(&mut head, import.beside, import.tpm, room)?;
+    let sectors = contents.seal_sections(&mut head, import.beside, &[], import.tpm, room)?;
     prepare(&mut device)?;
     put_record(&mut device, &mut head, room.get(..sectors).ok_or(Refusal::Room)?)
 }

@@ -5,13 +5,13 @@
 //!   alone, and counts what it has sealed. Neither the key nor the count is ever read from a disk, so there is nothing
 //!   that a disk could turn back.
 //! - Keys that wrap it are each derived with a salt of 256 bits that is as fresh, and each seals one thing, with
-//!   nonce 0.
+//!   nonce 0. So is the key of the outer part, which counts as the contents' key does.
 
 use crate::contents::Beside;
-use crate::device::SECTOR;
-use crate::layout::{Head, ROOM, TAG, Wrap};
+use crate::layout::{Head, MAX_OUTER, ROOM, TAG, Wrap};
 use crate::refusal::Refusal;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce};
+use core::ops::Range;
 use snp::message::key::{KeyRequest, RootKey, field};
 use snp::rmp::Vmpl;
 use tpm_crypto::ecc::{Curve, Point, Scalar};
@@ -82,7 +82,7 @@ impl Roots {
     /// The firmware's own half of the agreement with the recovery key. It is as secret as the roots are.
     fn recovery_scalar(&self) -> Result<Scalar, Error> {
         let mut octets = Zeroizing::new([0; WIDE]);
-        self.derive(&[], b"Quoin state 1: firmware and recovery", &mut *octets);
+        self.derive(&[], b"Quoin state 2: firmware and recovery", &mut *octets);
         scalar(&octets)
     }
 }
@@ -153,7 +153,7 @@ impl RecoveryKey {
     /// What the derivation gives, which no octets are known for.
     pub fn new(octets: &[u8; 32]) -> Result<Self, Error> {
         let mut wide = Zeroizing::new([0; WIDE]);
-        derive(&[], &[octets], &[b"Quoin state 1: recovery key"], &mut *wide);
+        derive(&[], &[octets], &[b"Quoin state 2: recovery key"], &mut *wide);
         let d = scalar(&wide)?;
         let public = RecoveryPoint(Curve::NistP384.public(d.as_slice())?);
         Ok(Self(d, public))
@@ -183,7 +183,7 @@ impl WrapKey {
     /// That of [`Head::own`].
     pub(crate) fn own(roots: &Roots, salt: &[u8; 32]) -> Self {
         let mut key = Zeroizing::new([0; 32]);
-        roots.derive(salt, b"Quoin state 1: own", &mut *key);
+        roots.derive(salt, b"Quoin state 2: own", &mut *key);
         Self(key)
     }
 
@@ -215,7 +215,7 @@ impl WrapKey {
     ) -> Result<Self, Error> {
         let shared = Curve::NistP384.multiply(d.as_slice(), other)?;
         let mut key = Zeroizing::new([0; 32]);
-        derive(salt, &[shared.x().as_slice()], &[b"Quoin state 1: recovery", firmware, operator], &mut *key);
+        derive(salt, &[shared.x().as_slice()], &[b"Quoin state 2: recovery", firmware, operator], &mut *key);
         Ok(Self(key))
     }
 
@@ -276,16 +276,78 @@ impl Fresh {
     }
 }
 
-/// The key of one boot's records, and how many it has sealed.
+impl Fresh {
+    /// What this boot is known by.
+    #[must_use]
+    pub const fn boot_nonce(&self) -> &[u8; 32] {
+        &self.boot_nonce
+    }
+
+    /// The identity of a TPM that begins now.
+    #[must_use]
+    pub const fn identity(&self) -> &[u8; 32] {
+        &self.identity
+    }
+}
+
+/// The key of the outer part: what the chip's root gives alone, since what is in it says how the share is had.
+pub(crate) struct OuterKey(Zeroizing<[u8; 32]>);
+
+impl OuterKey {
+    /// That of the records that have this salt in [`Head::own`].
+    pub(crate) fn new(chip: &Root, salt: &[u8; 32]) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        derive(salt, &[&chip.0], &[b"Quoin state 2: outer"], &mut *key);
+        Self(key)
+    }
+
+    /// Opens it in place, in the contents' sectors; where it is then. `None`: who wrote it had not the key.
+    pub(crate) fn open(&self, head: &Head, sectors: &mut [u8]) -> Option<Range<usize>> {
+        let range = head.outer_range();
+        if range.is_empty() {
+            return Some(range);
+        }
+        let (outer, tag) = sectors.get_mut(range.clone())?.split_last_chunk_mut::<TAG>()?;
+        cipher(&self.0)
+            .decrypt_inout_detached(&nonce(head.nonce.get()), head.authenticated(), outer.into(), &(*tag).into())
+            .ok()?;
+        Some(range.start..range.end - TAG)
+    }
+
+    /// Seals it in place, once the contents are: under their count.
+    fn seal(&self, head: &Head, sectors: &mut [u8]) -> Option<()> {
+        let range = head.outer_range();
+        if range.is_empty() {
+            return Some(());
+        }
+        let (outer, at_end) = sectors.get_mut(range)?.split_last_chunk_mut::<TAG>()?;
+        #[cfg(test)]
+        crate::tests::nonces::sealed(&self.0, head.nonce.get(), outer);
+        let tag = cipher(&self.0)
+            .encrypt_inout_detached(&nonce(head.nonce.get()), head.authenticated(), (&mut *outer).into())
+            .map_err(|_| outer.zeroize())
+            .ok()?;
+        *at_end = tag.into();
+        Some(())
+    }
+}
+
+/// The keys of one boot's records, and how many records they have sealed.
 pub(crate) struct ContentsKey {
     key: Zeroizing<[u8; 32]>,
+    outer: Option<OuterKey>,
     sealed: u64,
 }
 
 impl ContentsKey {
     /// For sealing: from a boot's own octets alone.
     pub(crate) fn new(fresh: &Fresh) -> Self {
-        Self { key: Zeroizing::new(fresh.contents_key), sealed: 0 }
+        Self { key: Zeroizing::new(fresh.contents_key), outer: None, sealed: 0 }
+    }
+
+    /// With that of the outer part.
+    pub(crate) fn with_outer(self, key: OuterKey) -> Self {
+        Self { outer: Some(key), ..self }
     }
 
     /// Seals `room`'s front in place, with the tag behind it. The count goes into the head, and on, before anything is
@@ -308,21 +370,33 @@ impl ContentsKey {
 }
 
 impl ContentsKey {
-    /// Seals sections in `room`; how many octets of whole sectors they are, zeros at their end. After an error `room`
-    /// may hold anything.
+    /// Seals sections in `room`, and `outer` behind them; how many octets of whole sectors they are, zeros at the end
+    /// of each. After an error `room` may hold anything.
     pub(crate) fn seal_sections<E>(
         &mut self,
         head: &mut Head,
         beside: &Beside,
+        outer: &[u8],
         tpm: &[u8],
         room: &mut [u8],
     ) -> Result<usize, Refusal<E>> {
         let length = beside.write(tpm, room).ok_or(Refusal::Room)?;
         let octets = length.checked_add(TAG).filter(|octets| *octets <= ROOM).ok_or(Refusal::Room)?;
-        let sectors = octets.next_multiple_of(SECTOR);
-        room.get_mut(octets..sectors).ok_or(Refusal::Room)?.fill(0);
         head.octets = U32::new(u32::try_from(octets).map_err(|_| Refusal::Room)?);
+        let with_tag = if outer.is_empty() { 0 } else { outer.len().saturating_add(TAG) };
+        head.outer = U32::new(u32::try_from(with_tag).map_err(|_| Refusal::Room)?);
+        let (range, sectors) = (head.outer_range(), head.sealed_octets());
+        if outer.len() > MAX_OUTER {
+            return Err(Refusal::Room);
+        }
+        room.get_mut(octets..sectors).ok_or(Refusal::Room)?.fill(0);
+        room.get_mut(range).ok_or(Refusal::Room)?.iter_mut().zip(outer).for_each(|(to, from)| *to = *from);
         self.seal(head, room, length).ok_or(Refusal::Exhausted)?;
+        match &self.outer {
+            Some(key) => key.seal(head, room).ok_or(Refusal::Exhausted)?,
+            None if outer.is_empty() => {}
+            None => return Err(Refusal::Key),
+        }
         Ok(sectors)
     }
 }
@@ -339,6 +413,16 @@ impl OpeningKey {
             .decrypt_inout_detached(&nonce(0), head.of_writer(), key.as_mut_slice().into(), &wrap.tag.into())
             .ok()?;
         Some(Self(key))
+    }
+
+    /// A scalar of P-384 that follows from a record, and from no other; big-endian.
+    pub(crate) fn scalar(&self, label: &[u8]) -> Result<Zeroizing<[u8; 48]>, Error> {
+        let mut wide = Zeroizing::new([0; WIDE]);
+        derive(&[], &[&*self.0], &[label], &mut *wide);
+        let scalar = scalar(&wide)?;
+        let mut octets = Zeroizing::new([0; 48]);
+        octets.iter_mut().zip(scalar.as_slice()).for_each(|(to, from)| *to = *from);
+        Ok(octets)
     }
 
     /// Opens the contents in place; how many octets they are without their tag. `None`: who wrote them had not the key.

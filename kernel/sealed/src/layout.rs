@@ -1,16 +1,17 @@
-//! Where things are on the disk, version 1; numbers are little-endian, offsets in octets. docs/persistence.md has it as
+//! Where things are on the disk, version 2; numbers are little-endian, offsets in octets. docs/persistence.md has it as
 //! tables.
 
 use crate::device::SECTOR;
 use crate::refusal::{Part, Refusal};
 use core::mem::{offset_of, size_of};
+use core::ops::Range;
 use tpm_core::store::MAX_RECORD_SIZE;
 use tpm_crypto::hash::{HashAlg, digest};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The version of everything here.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The sector of each slot's head. Slots begin at whole mebibytes, so that no block of any disk is in two of them.
 pub const SLOTS: [u64; 2] = [2048, 4096];
 /// From a slot's head to its contents, in sectors: the head has a block of 4 KiB of its own.
@@ -26,8 +27,11 @@ pub(crate) const TAG: usize = 16;
 pub(crate) const MAX_BESIDE: usize = crate::contents::MAX_SECTIONS * (crate::contents::HEADER + crate::contents::MAX);
 /// Octets of the longest contents.
 const MAX_CONTENTS: usize = crate::contents::HEADER + MAX_RECORD_SIZE + MAX_BESIDE;
-/// Octets of the buffer that a record is sealed in: the longest contents with their tag, in whole sectors.
-pub const ROOM: usize = (MAX_CONTENTS + TAG).next_multiple_of(SECTOR);
+/// Octets of the longest outer part.
+pub const MAX_OUTER: usize = 3 * SECTOR - TAG;
+/// Octets of the buffer that a record is sealed in: the longest contents and the longest outer part with their tags,
+/// each in whole sectors.
+pub const ROOM: usize = (MAX_CONTENTS + TAG).next_multiple_of(SECTOR) + MAX_OUTER + TAG;
 const _: () = assert!(ROOM as u64 / SECTOR as u64 + CONTENTS_AT <= SLOT_SECTORS);
 
 /// The octets of a sector.
@@ -146,7 +150,9 @@ pub struct Head {
     reserved_9c: U32,
     /// How many records the contents' key had sealed before
     pub(crate) nonce: U64,
-    reserved_a8: U64,
+    /// Octets of the outer part with its tag; 0 if there is none
+    pub(crate) outer: U32,
+    reserved_ac: U32,
     pub(crate) own: Wrap,
     pub(crate) recovery: Wrap,
     /// The firmware's public key for recovery, x ‖ y on P-384, or zeros
@@ -163,6 +169,7 @@ const _: () = assert!(size_of::<Wrap>() == 80);
 const _: () = assert!(offset_of!(Head, identity) == 0x18);
 const _: () = assert!(offset_of!(Head, measurement) == 0x58);
 const _: () = assert!(offset_of!(Head, roots) == 0x98);
+const _: () = assert!(offset_of!(Head, outer) == 0xa8);
 const _: () = assert!(offset_of!(Head, own) == 0xb0);
 const _: () = assert!(offset_of!(Head, recovery) == 0x100);
 const _: () = assert!(offset_of!(Head, recovery_point) == 0x150);
@@ -214,19 +221,33 @@ impl Head {
 
     /// Whether we could have written it, into this slot.
     fn is_possible(&self, slot: u8) -> bool {
-        let reserved = (self.reserved_9c.get(), self.reserved_a8.get(), self.reserved_1b0) == (0, 0, [0; 16]);
+        let reserved = (self.reserved_9c.get(), self.reserved_ac.get(), self.reserved_1b0) == (0, 0, [0; 16]);
+        let outer = self.outer_octets();
         let least = TAG + crate::contents::HEADER;
         self.kind().is_some_and(|kind| kind != Kind::Empty)
             && slot_of(self.epoch()) == slot
             && self.epoch() != 0
             && (least..=MAX_CONTENTS + TAG).contains(&self.octets())
+            && (outer == 0 || (TAG + 1..=MAX_OUTER + TAG).contains(&outer))
             && reserved
     }
 
-    /// Whether these are the contents' sectors, with zeros behind the contents.
+    /// Whether these are the contents' sectors, with zeros behind the contents and behind the outer part.
     pub(crate) fn has_contents(&self, sectors: &[u8]) -> bool {
-        let behind = sectors.get(self.octets()..).unwrap_or_default();
-        behind.iter().all(|octet| *octet == 0) && self.contents == sha256(sectors)
+        let Range { start, end } = self.outer_range();
+        let are_zeros =
+            |range| sectors.get::<Range<usize>>(range).is_some_and(|rest| rest.iter().all(|octet| *octet == 0));
+        are_zeros(self.octets()..start) && are_zeros(end..sectors.len()) && self.contents == sha256(sectors)
+    }
+
+    fn outer_octets(&self) -> usize {
+        usize::try_from(self.outer.get()).unwrap_or(usize::MAX)
+    }
+
+    /// Where the outer part is in the contents' sectors, with its tag.
+    pub(crate) fn outer_range(&self) -> Range<usize> {
+        let start = self.octets().next_multiple_of(SECTOR);
+        start..start.saturating_add(self.outer_octets())
     }
 
     pub(crate) fn authenticated(&self) -> &[u8] {
@@ -256,6 +277,12 @@ impl Head {
     #[must_use]
     pub fn octets(&self) -> usize {
         usize::try_from(self.octets.get()).unwrap_or(usize::MAX)
+    }
+
+    /// Octets of the sectors that are sealed: the contents', and the outer part's behind them.
+    #[must_use]
+    pub fn sealed_octets(&self) -> usize {
+        self.outer_range().end.next_multiple_of(SECTOR)
     }
 
     /// The epoch: 1 for the first record of an identity, and one more for each after it.

@@ -4,13 +4,14 @@ mod cuts;
 mod flips;
 mod imports;
 pub(crate) mod nonces;
+mod outer;
 mod refusals;
 mod roots;
 
 use crate::device::{BlockDevice, SECTOR};
 use crate::disk::{Beginning, Found, StateDisk, Writer, look, prepare};
 use crate::keys::{Fresh, RecoveryKey, Root, Roots};
-use crate::layout::{Head, MIN_SECTORS, ROOM, Sector, VERSION};
+use crate::layout::{Head, MAX_OUTER, MIN_SECTORS, ROOM, Sector, VERSION};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use tpm_core::store::Disk;
@@ -187,6 +188,7 @@ fn the_largest_record_has_room_and_a_larger_one_is_refused() {
     for section in [Section::Handover, Section::Origin, Section::Anchors, Section::Other] {
         disk.beside().set(section, &[1; 512]).unwrap();
     }
+    disk.set_outer(&[2; MAX_OUTER]).unwrap();
     let record = vec![3; MAX_RECORD_SIZE];
     disk.commit(&record).unwrap();
     assert_eq!(opened(disk.device(), 2).unwrap(), (record, 1));

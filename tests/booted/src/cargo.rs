@@ -26,6 +26,7 @@ pub const LIBRARIES: &[&str] = &[
     "authority",
     "keeper",
     "relay",
+    "quoin-relay",
     "virtio",
     "quoin-anchor",
     "quoin-image",

@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`anchors`] | old copies, two copies, and anchors that are away
 //! | [`authority`] | certificates under an operator's authority |
 //! | [`azure`] | a vTPM as Azure's |
 //! | [`boots`] | one boot after the other, of every kind |
@@ -25,6 +26,7 @@
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
+//! | [`mmio`] | disk and console over MMIO |
 //! | [`monitored`] | an unmodified Linux at a TPM that a monitor serves |
 //! | [`policy`] | a firmware that judges its own platform |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
@@ -39,6 +41,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anchors;
 mod answers;
 pub mod authority;
 pub mod azure;
@@ -64,6 +67,7 @@ pub mod lattices;
 pub mod lies;
 pub mod linux;
 pub mod many;
+pub mod mmio;
 pub mod monitored;
 pub mod others;
 pub mod ovmf;

@@ -126,12 +126,21 @@ pub fn monitor() -> Result<PathBuf> {
 
 /// Builds the operator's program and gives its file.
 pub fn operator() -> Result<PathBuf> {
+    Ok(as_xtask(&["quoin-authority"])?.join("quoin-authority"))
+}
+
+/// Builds `quoin-anchor` and `quoin-relay`, and gives the folder where they are.
+pub fn anchors() -> Result<PathBuf> {
+    as_xtask(&["quoin-anchor", "quoin-relay"])
+}
+
+/// Builds programs as `xtask` is built: what they share is there.
+fn as_xtask(packages: &[&str]) -> Result<PathBuf> {
     let mut build = Command::new(workspace::cargo());
-    // As `xtask` is built: what they share is there.
-    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--profile", "xtask"]);
-    build.args(["--package", "quoin-authority", "--bin", "quoin-authority"]);
-    ensure!(build.status().context("cannot start cargo")?.success(), "snp/authority does not compile");
-    Ok(workspace::target_dir()?.join("xtask/quoin-authority"))
+    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--profile", "xtask", "--bins"]);
+    packages.iter().for_each(|package| _ = build.args(["--package", package]));
+    ensure!(build.status().context("cannot start cargo")?.success(), "{packages:?} do not compile");
+    Ok(workspace::target_dir()?.join("xtask"))
 }
 
 fn program(package: &str, name: &str) -> Result<PathBuf> {

@@ -35,6 +35,12 @@ pub const fn setting(wanted: Wanted) -> State {
     State { disk, console: None, share: false, recovery: None, anchors: Vec::new() }
 }
 
+/// Where the machine has disk and console over MMIO, by [`MMIO_CONFIG`]; the setting says so.
+pub const MMIO: [u64; 2] = [0xFEB0_0000, 0xFEB0_0200];
+
+/// Lines of the machine's configuration for [`MMIO`].
+pub const MMIO_CONFIG: &str = "dma=yes\nhidden=0x1e\nhidden=0x1d\nmmio=0xfeb00000-0x1e\nmmio=0xfeb00200-0x1d";
+
 /// The setting of a console alone.
 #[must_use]
 pub const fn console() -> State {

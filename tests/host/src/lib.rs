@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`anchors`] | anchors on this computer
 //! | [`boot`] | a boot, to the start of what is at VMPL2 |
 //! | [`mod@build`] | cargo calls for what runs without an operating system |
 //! | [`child`] | children that end with us |
@@ -25,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anchors;
 pub mod boot;
 pub mod build;
 pub mod child;

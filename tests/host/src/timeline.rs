@@ -13,6 +13,7 @@ const FIRMWARE: &[(&str, &str)] = &[
     ("tpm", "TPM"),
     ("report", "report"),
     ("ek", "EK in REPORT_DATA"),
+    ("anchors", "anchors"),
     ("processors", "processors"),
     ("guest", "guest started at VMPL2"),
     ("fatal", "FATAL"),

@@ -33,6 +33,8 @@
 //! - `turns`: `1`: QEMU's one thread gives the turn to the next processor at one of two exits of VMPL0, at random
 //! - `trace`: `1`: a line in the log for every VMGEXIT
 //! - `crb`: the port of a UART; what is at its other end serves the MMIO at 0xFED40000 ([`crate::remote`])
+//! - `mmio`: `GPA-DEVICE`, up to twice: the virtio device of PCI device DEVICE is at GPA, too, over MMIO
+//!   ([`crate::bridge`])
 //! - `seed`: a number from which VMPCKs are derived instead of RDRAND
 //! - `case`: a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it
 //! - `report`: `AT:DIGITS`, up to 12 times: octets of the report from offset AT on, in hexadecimal, signed as the rest
@@ -204,6 +206,8 @@ pub(crate) struct Config {
     pub(crate) hidden: crate::pci::Hidden,
     /// Where a TPM's registers are served.
     pub(crate) crb: Option<crate::remote::Remote>,
+    /// Virtio over MMIO.
+    pub(crate) mmio: [Option<crate::bridge::Bridge>; 2],
     pub(crate) seed: Option<u64>,
     report: [Option<Patch>; 12],
     report_from: u64,
@@ -236,6 +240,7 @@ impl Default for Config {
             dma: false,
             hidden: crate::pci::Hidden::default(),
             crb: None,
+            mmio: [None; 2],
             seed: None,
             report: [None; 12],
             report_from: 1,
@@ -310,6 +315,11 @@ impl Config {
             ("trace", value) => self.trace = number(value)? != 0,
             ("own", value) => self.own = Some(number(value)?),
             ("crb", value) => self.crb = Some(crate::remote::Remote::new(u16::try_from(number(value)?).ok()?)),
+            ("mmio", value) => {
+                let (gpa, device) = value.split_once('-')?;
+                let bridge = crate::bridge::Bridge::new(number(gpa)?, number(device)?)?;
+                *self.mmio.iter_mut().find(|free| free.is_none())? = Some(bridge);
+            }
             ("dma", "yes") => self.dma = true,
             ("dma", "no") => self.dma = false,
             ("hidden", value) => self.hidden.add(number(value)?)?,

@@ -152,7 +152,8 @@ impl Machine {
             return Err(Malformed::InvalidInput.into());
         }
         let buffer = self.scratch(ghcb, size)?;
-        if self.current() != 0 && self.config.hidden.has_address(gpa) {
+        let bridge = self.config.mmio.iter().flatten().find(|bridge| bridge.is_at(gpa)).copied();
+        if self.current() != 0 && (bridge.is_some() || self.config.hidden.has_address(gpa)) {
             if !write {
                 phys::write(buffer, &[0xFF; 8][..us(size)]);
             }
@@ -165,11 +166,17 @@ impl Machine {
             let value = u64::from_le_bytes(bytes);
             if let Some(remote) = remote {
                 remote.write(gpa, size, value);
+            } else if let Some(bridge) = bridge {
+                bridge.write(gpa, size, value);
             } else if !apic::register_at(gpa).is_some_and(|register| self.is_kept_from_apic(register, value)) {
                 phys::device_write(gpa, size, value);
             }
         } else {
-            let value = remote.map_or_else(|| phys::device_read(gpa, size), |remote| remote.read(gpa, size));
+            let value = match (remote, bridge) {
+                (Some(remote), _) => remote.read(gpa, size),
+                (None, Some(bridge)) => bridge.read(gpa, size),
+                (None, None) => phys::device_read(gpa, size),
+            };
             phys::write(buffer, &value.to_le_bytes()[..us(size)]);
         }
         Ok(Answer::default())

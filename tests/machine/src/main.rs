@@ -19,6 +19,7 @@
 //! | `calls` | how long its calls take |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `remote` | a device that a program outside serves |
+//! | `bridge` | virtio over MMIO |
 //! | `pci` | functions that are VMPL0's alone |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
@@ -33,6 +34,7 @@ mod ahead;
 mod ap;
 mod apic;
 mod bits;
+mod bridge;
 mod calls;
 mod config;
 mod cpu;

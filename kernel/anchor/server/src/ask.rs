@@ -78,6 +78,17 @@ impl Line {
         Ok(reply)
     }
 
+    /// The same, and once more on a new connection where an old one was used: that the anchor has closed it meanwhile
+    /// is found out only so.
+    ///
+    /// # Errors
+    /// The anchor cannot be reached, or says nothing.
+    pub fn ask_again(&mut self, request: &[u8]) -> Result<[u8; Reply::SIZE]> {
+        let is_old = self.stream.is_some();
+        let reply = self.ask(request);
+        if reply.is_err() && is_old { self.ask(request) } else { reply }
+    }
+
     fn connect(&self) -> Result<Box<dyn Stream>> {
         Ok(match &self.address {
             Address::Tcp(text) => {
@@ -120,12 +131,7 @@ impl Anchors {
             let (answer, mut line) = (answer.clone(), Line::new(address.clone(), patience));
             thread::spawn(move || {
                 while let Ok((round, request)) = asked.recv() {
-                    // A connection that the anchor has closed meanwhile is found out only so.
-                    let again = line.stream.is_some();
-                    let mut reply = line.ask(&request);
-                    if reply.is_err() && again {
-                        reply = line.ask(&request);
-                    }
+                    let reply = line.ask_again(&request);
                     if answer.send((round, number, reply)).is_err() {
                         return;
                     }

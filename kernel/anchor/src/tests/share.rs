@@ -1,7 +1,7 @@
 //! Shares of a secret.
 
 use super::{Anchors, TPM, boot, head, key};
-use crate::client::{Boot, Client};
+use crate::client::{Boot, Client, Ignored, State};
 use crate::mark::Mark;
 use crate::share::{Covered, Exchange, Secret, combine, commitment, give, point};
 use crate::wire::{Reply, status};
@@ -74,4 +74,40 @@ fn a_share_comes_to_the_tpm_that_asked_and_to_nobody_else() {
 fn a_reply_without_a_share_has_none() {
     assert_eq!(Covered::of(&Reply { status: status::ACCEPTED, ..Reply::new_zeroed() }), None);
     assert!(Exchange::new(&[0; 48]).is_none());
+}
+
+/// A new state wants the shares of all anchors, and settles with `k`.
+#[test]
+fn shares_are_heard_that_come_when_a_quorum_has_accepted() {
+    let (mut anchors, keys, exchange) = (Anchors::new(3), key(TPM), Exchange::new(&[0x31; 48]).unwrap());
+    let quorum = anchors.quorum(2);
+    for asks in [false, true] {
+        let public = asks.then_some(*exchange.public());
+        let boot = Boot { exchange: public, ..boot(1 + u8::from(asks)) };
+        let mut client = Client::new(&quorum, &keys, boot, head(1, 0xee), &Mark::new(&quorum));
+        client.prepare([1; 32]).unwrap();
+        anchors.serve(&mut client, &[0, 1]);
+        let request = *client.settle([2; 32]).unwrap();
+        let replies: Vec<Reply> = (0..3)
+            .map(|number| {
+                let (anchor, entry) = &mut anchors.0[number];
+                let reply = entry.answer(&request).reply;
+                let given = give(&entry.share, &Exchange::new(&[0x77; 48]).unwrap(), &request, reply);
+                if asks { given.unwrap() } else { reply }.sign(anchor).unwrap()
+            })
+            .collect();
+        for number in [0, 1] {
+            client.hear(number, replies[number].as_bytes()).unwrap();
+        }
+        assert_eq!(client.state(), State::Settled);
+        assert_eq!(client.hear(0, replies[0].as_bytes()), Err(Ignored::NotAsked));
+        if asks {
+            assert_eq!(client.hear(2, replies[1].as_bytes()), Err(Ignored::Signature));
+            assert_eq!(client.hear(2, replies[2].as_bytes()), Ok(()));
+            assert_eq!(client.shares().count(), 3);
+        } else {
+            assert_eq!(client.hear(2, replies[2].as_bytes()), Err(Ignored::NotAsked));
+        }
+        assert_eq!(client.state(), State::Settled);
+    }
 }

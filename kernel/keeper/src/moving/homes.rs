@@ -13,7 +13,7 @@ use sealed::{Beginning, Fresh, Roots, StateDisk, Writer};
 use tpm_core::{Entropy, EntropyFailure, Tpm};
 
 use super::{Berth, Home, Now, Unsure};
-use crate::{Device, Keeping, Sealed, Tell};
+use crate::{Device, Keeping, Sealed, Tell, refused};
 
 /// One keeper for both: the TPM, which is kept after each command, and the migration, which ends that.
 pub struct Shared<K>(Arc<Mutex<K>>);
@@ -75,7 +75,7 @@ impl Home for Keeping {
     }
 
     fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure> {
-        migration::disk::entomb(self.disk(), tombstone).map_err(|_| Unsure)
+        self.entomb(|disk| migration::disk::entomb(disk, tombstone).map_err(refused)).map_err(|_| Unsure)
     }
 }
 
@@ -214,7 +214,7 @@ impl Berth for DiskBerth {
     fn live(&mut self, arrival: &Arrival, tpm: &Tpm) -> Result<(), Unsure> {
         let Place::Waits(mut disk) = core::mem::replace(&mut self.place, Place::Unsure) else { return Err(Unsure) };
         migration::disk::settle(&mut disk, arrival).map_err(|_| Unsure)?;
-        let (_, mut keeping) = Keeping::of(disk, self.tell).map_err(|_| Unsure)?;
+        let (_, mut keeping) = Keeping::of(disk, None, self.tell).map_err(|_| Unsure)?;
         keeping.keep(tpm).ok_or(Unsure)?;
         self.place = Place::Lives(keeping);
         Ok(())

@@ -83,7 +83,7 @@ fn of_the_head_with_its_digest_made_anew() {
             0..8 | 0x0a..0x0c | 0x10 => {
                 &[damaged(Part::Head(0)), damaged(Part::Authentication(0)), Refusal::NotOurs(Mismatch::Key)]
             }
-            0x08..0x0a => &[Refusal::Version((1 ^ (1 << (bit % 16))) as u32)],
+            0x08..0x0a => &[Refusal::Version((2 ^ (1 << (bit % 16))) as u32)],
             0x0c..0x10 => &[damaged(Part::Head(0)), damaged(Part::Contents(0)), damaged(Part::Authentication(0))],
             0x11..0x18 => &[damaged(Part::Authentication(0))],
             // Identity and boot nonce are in the wrap's authentication.
@@ -92,12 +92,32 @@ fn of_the_head_with_its_digest_made_anew() {
             0x88..0x90 => &[Refusal::NotOurs(Mismatch::Policy)],
             0x90..0x98 => &[Refusal::NotOurs(Mismatch::Tcb), Refusal::NotOurs(Mismatch::Key)],
             0x98..0x9c => &[Refusal::NotOurs(Mismatch::Roots)],
-            0x9c..0xa0 | 0xa8..0xb0 | 0x1b0..0x1c0 => &[damaged(Part::Head(0))],
+            0x9c..0xa0 | 0xac..0xb0 | 0x1b0..0x1c0 => &[damaged(Part::Head(0))],
+            // An outer part that is too short or too long; one that is not there.
+            0xa8..0xac => &[damaged(Part::Head(0)), damaged(Part::Contents(0))],
             0xa0..0xa8 => &[damaged(Part::Authentication(0))],
             0xb0..0x100 => &[Refusal::NotOurs(Mismatch::Key)],
             0x100..0x1b0 => &[damaged(Part::Authentication(0))],
             _ => &[damaged(Part::Contents(0))],
         };
         assert!(possible.contains(&refusal), "octet {:#x}: {refusal:?}", bit / 8);
+    }
+}
+
+/// The outer part lies behind the contents, in sectors of its own: each bit of it, with digests made anew.
+#[test]
+fn of_the_outer_part() {
+    let (whole, length) = (super::outer::written(&super::roots(1), b"what anchors are shown"), 22 + 16);
+    for bit in 0..BITS {
+        let mut disk = whole.clone();
+        disk.flip(4096 + 9, bit);
+        let refused = opened(&disk, 9);
+        assert_eq!(refused, Err(Refusal::Damaged(Part::Contents(1))), "{bit}");
+        let contents = [disk.sectors[&(4096 + 8)], disk.sectors[&(4096 + 9)]].concat();
+        let head = disk.sectors.get_mut(&4096).unwrap();
+        head[0x1c0..0x1e0].copy_from_slice(&sha256(&contents));
+        mend_sector(head);
+        let expected = if bit < 8 * length { Part::Authentication(1) } else { Part::Contents(1) };
+        assert_eq!(opened(&disk, 9), Err(Refusal::Damaged(expected)), "{bit}");
     }
 }

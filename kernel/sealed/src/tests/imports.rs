@@ -2,7 +2,7 @@
 
 use super::roots::{recovered, roots, written};
 use super::{Memory, Off, WRITER, chip, fresh, head, opened_with, recovery_key, room};
-use crate::disk::{Beginning, StateDisk, Writer, look, read_contents, recover};
+use crate::disk::{Beginning, StateDisk, Writer, look, read_contents, recover, scalar_of_imported};
 use crate::keys::{RecoveryKey, Roots};
 use crate::layout::{Head, Kind};
 use crate::refusal::{Mismatch, Refusal};
@@ -12,7 +12,7 @@ use crate::{Found, Import, import};
 const OTHER: Writer = Writer { measurement: [0x99; 48], ..WRITER };
 
 fn others() -> Roots {
-    Roots { chip: chip(2, &OTHER), ..roots(1, Some(7), Some(3)) }
+    Roots { chip: chip(2, &OTHER), ..roots(1, None, Some(3)) }
 }
 
 /// A disk that the other firmware has begun a TPM on.
@@ -70,7 +70,7 @@ fn not_ours_of_an_import_for_another_firmware_or_chip() {
     let disk = brought(&written(&roots(1, Some(7), Some(3))), &begun(), &recovery_key(3)).unwrap();
     let first = roots(1, Some(7), Some(3));
     assert_eq!(open(&disk, &WRITER, &first), Err(Refusal::NotOurs(Mismatch::Measurement)));
-    assert_eq!(open(&disk, &OTHER, &first), Err(Refusal::NotOurs(Mismatch::Key)));
+    assert_eq!(open(&disk, &OTHER, &roots(1, None, Some(3))), Err(Refusal::NotOurs(Mismatch::Key)));
 }
 
 #[test]
@@ -78,6 +78,24 @@ fn not_ours_of_an_import_where_the_settings_have_no_recovery_key() {
     let from = written(&roots(1, Some(7), Some(3)));
     let without = written(&roots(1, Some(7), None));
     assert_eq!(brought(&from, &without, &recovery_key(3)).err(), Some(Refusal::NotOurs(Mismatch::Roots)));
+}
+
+/// What gets a firmware its share is in records of its own.
+#[test]
+fn not_ours_of_an_import_for_a_firmware_that_wants_a_share() {
+    let from = written(&roots(1, Some(7), Some(3)));
+    let with_share = written(&roots(2, Some(7), Some(3)));
+    assert_eq!(brought(&from, &with_share, &recovery_key(3)).err(), Some(Refusal::NotOurs(Mismatch::Roots)));
+}
+
+#[test]
+fn a_scalar_follows_from_an_imported_record_and_from_no_other() {
+    let from = written(&roots(1, None, Some(3)));
+    let disk = brought(&from, &begun(), &recovery_key(3)).unwrap();
+    let scalar = |disk: &Memory, roots: &Roots| scalar_of_imported::<Off>(&head(disk).unwrap(), roots).map(|it| *it);
+    assert_eq!(scalar(&disk, &others()).unwrap(), scalar(&disk, &others()).unwrap());
+    assert_eq!(scalar(&disk, &roots(1, None, Some(3))), Err(Refusal::NotOurs(Mismatch::Key)));
+    assert_ne!(scalar(&disk, &others()).ok(), scalar(&from, &roots(1, None, Some(3))).ok());
 }
 
 /// A record of the firmware's own is no import, and an import no record of its own.

@@ -115,6 +115,7 @@ impl World<'_> {
     fn commit(&mut self, guest: usize, left: Option<usize>, number: u8) {
         let guest = self.guests[guest].as_mut().unwrap();
         guest.device().left = left;
+        guest.set_outer(&[!number]).unwrap();
         match (guest.commit(&[number]), left) {
             (Ok(()), None) | (Err(Refusal::Device(_) | Refusal::Broken), _) => {}
             other => panic!("{other:?}"),

@@ -153,8 +153,7 @@ impl Record {
 
     /// The record as a file has it.
     pub(crate) fn octets(&self) -> Vec<u8> {
-        let sectors = self.head.octets().next_multiple_of(SECTOR);
-        [self.head.as_sector(), &self.room[..sectors]].concat()
+        [self.head.as_sector(), &self.room[..self.head.sealed_octets()]].concat()
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use der::asn1::{Any, BitString, Ia5String, Null, ObjectIdentifier, OctetString, SetOfVec, UintRef, Utf8StringRef};
 use der::{Decode, Encode, Sequence};
 use tpm_codes::profile::{FIRMWARE_VERSION, MANUFACTURER, SPEC_REVISION, VENDOR_STRING};
-use tpm_codes::{AlgId, EccCurve};
+use tpm_codes::{AlgId, EccCurve, MlKemSet};
 use x509_cert::Certificate;
 use x509_cert::attr::{Attribute, AttributeTypeAndValue};
 use x509_cert::ext::pkix::certpolicy::PolicyInformation;
@@ -38,6 +38,13 @@ const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
+
+/// A parameter set's identifier in X.509 (RFC 9935).
+const KEMS: &[(MlKemSet, ObjectIdentifier)] = &[
+    (MlKemSet::MLKEM_512, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.4.1")),
+    (MlKemSet::MLKEM_768, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.4.2")),
+    (MlKemSet::MLKEM_1024, ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.4.3")),
+];
 
 /// A curve's identifier in X.509, and octets of a coordinate.
 const CURVES: &[(EccCurve, ObjectIdentifier, usize)] = &[
@@ -71,6 +78,9 @@ pub(super) fn public_key(public: &[u8]) -> Result<SubjectPublicKeyInfoOwned> {
     if AlgId(rest.u16()?) != AlgId::NULL {
         rest.take(4)?;
     }
+    if kind == AlgId::MLKEM {
+        return kem(MlKemSet(rest.u16()?), rest.sized()?);
+    }
     if AlgId(rest.u16()?) != AlgId::NULL {
         rest.take(2)?;
     }
@@ -92,6 +102,13 @@ fn rsa(modulus: &[u8]) -> Result<SubjectPublicKeyInfoOwned> {
     let key = RsaPublicKey { modulus: UintRef::new(modulus)?, exponent: 0x1_0001 };
     let algorithm = AlgorithmIdentifierOwned { oid: RSA_ENCRYPTION, parameters: Some(Null.into()) };
     Ok(SubjectPublicKeyInfoOwned { algorithm, subject_public_key: BitString::from_bytes(&key.to_der()?)? })
+}
+
+/// The encapsulation key as it is, under an algorithm without parameters.
+fn kem(set: MlKemSet, key: &[u8]) -> Result<SubjectPublicKeyInfoOwned> {
+    let (_, oid) = KEMS.iter().find(|(known, _)| *known == set).context("a key of another parameter set")?;
+    let algorithm = AlgorithmIdentifierOwned { oid: *oid, parameters: None };
+    Ok(SubjectPublicKeyInfoOwned { algorithm, subject_public_key: BitString::from_bytes(key)? })
 }
 
 /// An uncompressed point.
@@ -119,8 +136,8 @@ pub(super) struct Issuer<'a> {
 impl Issuer<'_> {
     /// The certificate of an endorsement key.
     pub(super) fn endorsement(&self, key: SubjectPublicKeyInfoOwned) -> Result<Vec<u8>> {
-        let usage =
-            if key.algorithm.oid == RSA_ENCRYPTION { KeyUsages::KeyEncipherment } else { KeyUsages::KeyAgreement };
+        let agrees = key.algorithm.oid == EC_PUBLIC_KEY;
+        let usage = if agrees { KeyUsages::KeyAgreement } else { KeyUsages::KeyEncipherment };
         let names = SubjectAltName(vec![GeneralName::DirectoryName(tpm()?)]);
         let attributes = SubjectDirectoryAttributes(vec![specification()?]);
         let subject = self.machine.map_or(Ok(Name::default()), |machine| name(&[(COMMON_NAME, machine)]))?;

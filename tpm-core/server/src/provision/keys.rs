@@ -1,12 +1,14 @@
 //! The keys that get certificates: templates and handles.
 //!
 //! Endorsement keys are those of the TCG EK Credential Profile 2.6, Annex B, that the engine's profile has algorithms
-//! for: L-1, L-2, H-1 to H-4, H-6, H-7. H-5 (SM2) is not among them. IAK and IDevID are those of "TPM 2.0 Keys for
+//! for: L-1, L-2, H-1 to H-4, H-6, H-7. H-5 (SM2) is not among them. Those of ML-KEM (profile 2.7, whose text was not
+//! to be had) are as swtpm's author has them: index, hash, policy and symmetric cipher by the parameter set, in the
+//! high range; the handles are his guess (docs/decisions.md). IAK and IDevID are those of "TPM 2.0 Keys for
 //! Device Identity and Attestation" 1.0, 7.3, with RSA 2048: what is known of the templates with elliptic curves does
 //! not agree (docs/decisions.md).
 
 use tpm_codes::profile::PROFILE;
-use tpm_codes::{AlgId, EccCurve};
+use tpm_codes::{AlgId, EccCurve, MlKemSet};
 
 /// What a certificate says that its key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) enum Kind {
     Rsa(u16),
     /// The curve.
     Ecc(EccCurve),
+    /// The parameter set.
+    MlKem(MlKemSet),
 }
 
 /// Of which template a key is.
@@ -109,6 +113,9 @@ pub(crate) const KEYS: &[Key] = &[
         Range::High,
         &POLICY_B_SHA384,
     ),
+    kem("mlkem512", "EK ML-KEM-512", 0x01c0_0060, 0x8101_0060, MlKemSet::MLKEM_512, &POLICY_B_SHA256),
+    kem("mlkem768", "EK ML-KEM-768", 0x01c0_0062, 0x8101_0062, MlKemSet::MLKEM_768, &POLICY_B_SHA384),
+    kem("mlkem1024", "EK ML-KEM-1024", 0x01c0_0064, 0x8101_0064, MlKemSet::MLKEM_1024, &POLICY_B_SHA512),
     Key {
         name: "iak",
         title: "IAK RSA 2048",
@@ -151,6 +158,17 @@ const fn endorsement(
     Key { name, title, index, handle, purpose: Purpose::Endorsement, kind, range, name_alg, policy }
 }
 
+const fn kem(
+    name: &'static str,
+    title: &'static str,
+    index: u32,
+    handle: u32,
+    set: MlKemSet,
+    policy: &'static [u8],
+) -> Key {
+    endorsement(name, title, index, handle, Kind::MlKem(set), Range::High, policy)
+}
+
 /// TPMA_OBJECT: fixedTPM, fixedParent, sensitiveDataOrigin, adminWithPolicy.
 const FIXED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7;
 const USER_WITH_AUTH: u32 = 1 << 6;
@@ -164,17 +182,18 @@ impl Key {
         let has_kind = match self.kind {
             Kind::Rsa(bits) => PROFILE.rsa_key_bits.contains(&bits),
             Kind::Ecc(curve) => PROFILE.curves.contains(&curve),
+            Kind::MlKem(set) => PROFILE.ml_kem.contains(&set),
         };
         has_kind && self.name_alg.on().is_some()
     }
 
     /// TPMT_PUBLIC by which TPM2_CreatePrimary makes it.
     pub(crate) fn template(&self) -> Vec<u8> {
+        let (symmetric, scheme) = (self.symmetric(), self.scheme());
         let (kind, parameters) = match self.kind {
-            Kind::Rsa(bits) => (AlgId::RSA, [self.symmetric(), self.scheme(), bits.to_be_bytes().into(), vec![0; 4]]),
-            Kind::Ecc(curve) => {
-                (AlgId::ECC, [self.symmetric(), self.scheme(), curve.0.to_be_bytes().into(), id(AlgId::NULL)])
-            }
+            Kind::Rsa(bits) => (AlgId::RSA, vec![symmetric, scheme, bits.to_be_bytes().into(), vec![0; 4]]),
+            Kind::Ecc(curve) => (AlgId::ECC, vec![symmetric, scheme, curve.0.to_be_bytes().into(), id(AlgId::NULL)]),
+            Kind::MlKem(set) => (AlgId::MLKEM, vec![symmetric, set.0.to_be_bytes().into()]),
         };
         let head = [id(kind), id(self.name_alg), self.attributes().to_be_bytes().into()].concat();
         [head, sized(self.policy), parameters.concat(), self.unique()].concat()
@@ -212,8 +231,8 @@ impl Key {
         match (self.range, self.kind) {
             (Range::Low, Kind::Rsa(bits)) => sized(&vec![0; usize::from(bits) / 8]),
             (Range::Low, Kind::Ecc(_)) => sized(&[0; 32]).repeat(2),
-            (Range::High, Kind::Rsa(_)) => sized(&[]),
             (Range::High, Kind::Ecc(_)) => sized(&[]).repeat(2),
+            (Range::High, Kind::Rsa(_)) | (_, Kind::MlKem(_)) => sized(&[]),
             (Range::Device, _) if self.purpose == Purpose::Identity => sized(b"IDEVID"),
             (Range::Device, _) => sized(b"IAK"),
         }

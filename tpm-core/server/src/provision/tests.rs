@@ -80,7 +80,7 @@ impl Provisioned {
 #[test]
 fn an_ek_certificate_has_what_go_attestation_asks_for() {
     let folder = tempfile::tempdir().unwrap();
-    let names = ["rsa2048", "p256", "p384"];
+    let names = ["rsa2048", "p256", "p384", "mlkem512", "mlkem768", "mlkem1024"];
     let mut tpm = provision(folder.path(), &names);
     for name in names {
         let certificate = tpm.certificate(name);
@@ -99,9 +99,10 @@ fn an_ek_certificate_has_what_go_attestation_asks_for() {
         assert!(extension(&certificate, BASIC_CONSTRAINTS).critical);
         assert!(!get::<BasicConstraints>(&certificate, BASIC_CONSTRAINTS).ca);
         let usage: KeyUsage = get(&certificate, KEY_USAGE);
-        let rsa = name.starts_with("rsa");
+        let agrees = name.starts_with('p');
         assert!(extension(&certificate, KEY_USAGE).critical);
-        assert_eq!((usage.key_encipherment(), usage.key_agreement(), usage.digital_signature()), (rsa, !rsa, false));
+        let usages = (usage.key_encipherment(), usage.key_agreement(), usage.digital_signature());
+        assert_eq!(usages, (!agrees, agrees, false), "{name}");
         assert!(!extension(&certificate, AUTHORITY_KEY_IDENTIFIER).critical);
         let authority: AuthorityKeyIdentifier = get(&certificate, AUTHORITY_KEY_IDENTIFIER);
         assert_eq!(authority.key_identifier.unwrap().as_bytes().len(), 20);
@@ -113,6 +114,33 @@ fn an_ek_certificate_has_what_go_attestation_asks_for() {
         // SEQUENCE of "2.0", level 0, revision 185.
         let specification = attribute.values.get(0).unwrap().to_der().unwrap();
         assert_eq!(specification, [0x30, 12, 12, 3, b'2', b'.', b'0', 2, 1, 0, 2, 2, 0, 185]);
+    }
+}
+
+/// FIPS 203, table 3, and RFC 9935: the encapsulation key as it is, under an identifier without parameters; swtpm's
+/// templates of EK Credential Profile 2.7.
+#[test]
+fn an_ek_of_ml_kem_is_certified_as_the_key_that_its_template_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = [("mlkem512", 1, 800, 0xb, 128), ("mlkem768", 2, 1184, 0xc, 256), ("mlkem1024", 3, 1568, 0xd, 256_u16)];
+    let mut tpm = provision(folder.path(), &sets.map(|(name, ..)| name));
+    for (name, set, octets, hash, bits) in sets {
+        let certificate = tpm.certificate(name);
+        let key = certificate.tbs_certificate().subject_public_key_info();
+        assert_eq!(key.algorithm.oid, oid(&format!("2.16.840.1.101.3.4.4.{set}")));
+        assert!(key.algorithm.parameters.is_none());
+        let template = KEYS.iter().find(|key| key.name == name).unwrap().template();
+        assert_eq!(template[..4], [0, 0xa0, 0, hash]);
+        let [.., aes_hi, aes_lo, bits_hi, bits_lo, mode_hi, mode_lo, set_hi, set_lo, 0, 0] = template[..] else {
+            panic!("{template:x?}")
+        };
+        assert_eq!([aes_hi, aes_lo, mode_hi, mode_lo, set_hi, set_lo], [0, 6, 0, 0x43, 0, set]);
+        assert_eq!([bits_hi, bits_lo], bits.to_be_bytes());
+        let (handle, public) = Caller(&mut tpm.engine).create_primary(super::ENDORSEMENT, &template).unwrap();
+        Caller(&mut tpm.engine).flush(handle).unwrap();
+        let raw = key.subject_public_key.as_bytes().unwrap();
+        assert_eq!(raw.len(), octets);
+        assert!(public.ends_with(raw), "{name}");
     }
 }
 
@@ -276,11 +304,13 @@ fn policy(name: &str) -> Vec<u8> {
 fn policies_are_what_the_specifications_compute() {
     let [a, b, _] = policies::<Sha256>(0xb, 0x01c0_7f01);
     assert_eq!([policy("rsa2048"), policy("p256")], [a.clone(), a]);
-    assert_eq!([policy("rsa2048-high"), policy("p256-high")], [b.clone(), b]);
+    assert_eq!([policy("rsa2048-high"), policy("p256-high"), policy("mlkem512")], [b.clone(), b.clone(), b]);
     let [_, b, _] = policies::<Sha384>(0xc, 0x01c0_7f02);
-    assert_eq!([policy("p384"), policy("rsa3072"), policy("rsa4096")], [b.clone(), b.clone(), b]);
+    for name in ["p384", "rsa3072", "rsa4096", "mlkem768"] {
+        assert_eq!(policy(name), b, "{name}");
+    }
     let [_, b, _] = policies::<Sha512>(0xd, 0x01c0_7f03);
-    assert_eq!(policy("p521"), b);
+    assert_eq!([policy("p521"), policy("mlkem1024")], [b.clone(), b]);
     let [.., attestation] = policies::<Sha256>(0xb, 0x01c9_0018);
     assert_eq!(policy("iak"), attestation);
     let [.., identity] = policies::<Sha256>(0xb, 0x01c9_0010);

@@ -83,7 +83,7 @@ impl Firmware {
         let opening = Opening { setting: &setting, report: &report, receives: self.receives, tell: |_| () };
         let answer = [&[0; 32][..], &[self.chip; 32]].concat();
         let mut key = |_: &_| Ok(DerivedKey::parse(&answer).ok().unwrap());
-        open(Device::new(disk.clone()), &opening, &mut key, &mut Counted(number))
+        open(Device::new(disk.clone()), &opening, &mut key, &mut Counted(number), None)
     }
 
     /// A boot where a TPM lives, or is made: it, and who keeps it.

@@ -1,0 +1,155 @@
+//! Old copies of a disk, and two copies at once.
+
+use super::{Image, Machine, World, chip, refusal, why};
+use anchor::quorum::{Cadence, TooFew};
+use kernel::fatal::{Fatal, Reason};
+use kernel::hooks::Keeper;
+use sealed::disk::{look, read_contents, recover};
+use sealed::layout::ROOM;
+use sealed::{Found, Fresh, Head, Import, RecoveryKey};
+
+#[test]
+fn an_old_copy_of_the_disk_does_not_start_and_both_epochs_are_named() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    let (old, at) = (disk.copy(), machine.epoch());
+    machine.change(5).unwrap();
+    let (reason, line) = refusal(world.boot(&old));
+    assert_eq!(reason, Reason::Old);
+    let said = format!("(code 29): the state is old: the anchors know epoch {}; here it is {at}", at + 1);
+    assert!(line.ends_with(&said), "{line}");
+    assert!(world.boot(&disk).is_ok(), "the newest still starts");
+}
+
+/// An old copy, whatever is done when too few answer.
+#[test]
+fn an_old_copy_does_not_start_where_a_tpm_may_go_on_alone() {
+    let world = World::with(2, 3, Cadence::Boot, TooFew::SaySo, false);
+    let disk = Image::prepared();
+    drop(world.boot(&disk).unwrap());
+    let old = disk.copy();
+    drop(world.boot(&disk).unwrap());
+    assert_eq!(refusal(world.boot(&old)).0, Reason::Old);
+}
+
+#[test]
+fn of_two_copies_the_later_one_lives_and_the_other_ends_at_its_next_commit() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    drop(world.boot(&disk).unwrap());
+    let copy = disk.copy();
+    let mut first = world.boot(&disk).unwrap();
+    // The copy is of the record before the first's boot.
+    assert_eq!(refusal(world.boot(&copy)).0, Reason::Old);
+    let copy = disk.copy();
+    let mut second = world.boot(&copy).unwrap();
+    let (reason, line) = why(first.change(6));
+    assert_eq!(reason, Reason::Old);
+    assert!(line.contains("another copy has started"), "{line}");
+    second.change(7).unwrap();
+}
+
+/// A cut between the disk and the anchors, at a boot and at a commit: the newest record starts.
+#[test]
+fn a_cut_between_disk_and_anchors_locks_nobody_out() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    world.up(&[false; 3]);
+    assert_eq!(why(machine.change(5)).0, Reason::Anchors);
+    let written = machine.epoch();
+    drop(machine);
+    world.up(&[true; 3]);
+    let machine = world.boot(&disk).unwrap();
+    assert!(machine.epoch() > written, "what was written counts");
+}
+
+/// One anchor may have what the others have not heard of.
+#[test]
+fn what_one_anchor_has_accepted_alone_locks_nobody_out() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    world.up(&[true, false, false]);
+    assert_eq!(why(machine.change(5)).0, Reason::Anchors);
+    drop(machine);
+    for up in [[false, true, true], [true, true, false], [true, false, true]] {
+        world.up(&up);
+        world.boot(&disk).unwrap();
+    }
+}
+
+fn newest(disk: &Image) -> Head {
+    match look(disk.clone()).unwrap() {
+        Found::Record(head) => head,
+        Found::Empty => panic!("no record"),
+    }
+}
+
+/// The operator brings a state to another chip: that starts, and its record is put back in vain.
+#[test]
+fn a_record_that_the_operator_has_sealed_starts_once() {
+    let (world, disk, key) = (World::new(2, 3), Image::prepared(), RecoveryKey::new(&[3; 32]).unwrap());
+    let point = key.public().octets();
+    drop(world.boot_on(&disk, &mut chip(1), Some(&point)).unwrap());
+    let there = Image::prepared();
+    let boot = |disk: &Image| -> Result<Machine, Fatal> { world.boot_on(disk, &mut chip(2), Some(&point)) };
+    drop(boot(&there).unwrap());
+    let (from, addressee, mut room) = (newest(&disk), newest(&there), vec![0; ROOM]);
+    read_contents(disk.clone(), &from, &mut room).unwrap();
+    let opened = recover::<virtio::Fault>(&from, &key, &mut room).unwrap();
+    let tpm = room[opened.tpm.clone()].to_vec();
+    let what = Import { from: &from, tpm: &tpm, beside: &opened.beside };
+    let mut octet = 0x80;
+    let fresh = Fresh::draw(|out| {
+        octet += 1;
+        out.fill(octet);
+        Ok::<(), ()>(())
+    });
+    sealed::import(there.clone(), &key, &addressee, &what, &fresh.unwrap(), &mut room).unwrap();
+    let brought = there.copy();
+    let machine = boot(&there).unwrap();
+    assert_eq!(machine.keeping.kept().identity, *from.identity());
+    assert_eq!(refusal(boot(&brought)).0, Reason::Old);
+    assert!(boot(&there).is_ok());
+}
+
+/// A tombstone is registered: no copy of what was before starts again.
+#[test]
+fn a_tpm_that_has_moved_leaves_a_tombstone_with_the_anchors() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    let alive = disk.copy();
+    machine.keeping.entomb(super::bury).unwrap();
+    assert_eq!(refusal(world.boot(&alive)).0, Reason::Old);
+    let (reason, line) = refusal(world.boot(&disk));
+    assert_eq!((reason, line.contains("has moved")), (Reason::NotOurs, true), "{line}");
+}
+
+#[test]
+fn a_tombstone_that_is_not_registered_is_not_told_and_is_registered_by_the_next_boot() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    let alive = disk.copy();
+    world.up(&[false; 3]);
+    let entombed = machine.keeping.entomb(super::bury);
+    assert_eq!(why(entombed).0, Reason::Anchors);
+    assert_eq!(why(machine.keeping.register_tombstone()).0, Reason::Anchors);
+    drop(machine);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors, "it does not say that it has moved");
+    world.up(&[true; 3]);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::NotOurs);
+    assert_eq!(refusal(world.boot(&alive)).0, Reason::Old);
+}
+
+/// Alone since the boot, a TPM does not leave.
+#[test]
+fn nothing_is_entombed_that_cannot_be_registered() {
+    let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false), Image::prepared());
+    drop(world.boot(&disk).unwrap());
+    world.up(&[false; 3]);
+    let mut machine = world.boot(&disk).unwrap();
+    let mut is_written = false;
+    let entombed = machine.keeping.entomb(|_| {
+        is_written = true;
+        Ok(())
+    });
+    assert_eq!((why(entombed).0, is_written), (Reason::Anchors, false));
+}

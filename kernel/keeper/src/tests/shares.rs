@@ -1,0 +1,68 @@
+//! The share as a root of the state's key, beside the chip's.
+
+use super::{Image, World, chip, refusal};
+use anchor::quorum::{Cadence, TooFew};
+use kernel::fatal::Reason;
+
+fn world() -> World {
+    World::with(2, 3, Cadence::Every(1), TooFew::Refuse, true)
+}
+
+#[test]
+fn a_state_with_shares_begins_with_all_anchors_and_opens_with_a_quorum() {
+    let (world, disk) = (world(), Image::prepared());
+    world.up(&[true, true, false]);
+    let (reason, line) = refusal(world.boot(&disk));
+    assert!(reason == Reason::Anchors && line.ends_with("not 3 give their share"), "{line}");
+    world.up(&[true; 3]);
+    let mut machine = world.boot(&disk).unwrap();
+    machine.change(5).unwrap();
+    let epoch = machine.epoch();
+    drop(machine);
+    for up in [[true, true, false], [true, false, true], [false, true, true]] {
+        world.up(&up);
+        assert!(world.boot(&disk).unwrap().epoch() > epoch);
+    }
+    world.up(&[true, false, false]);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
+}
+
+/// Whatever the settings say of too few anchors: without the share there is no key.
+#[test]
+fn without_anchors_the_chip_does_not_open_it() {
+    let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, true), Image::prepared());
+    world.boot(&disk).unwrap();
+    world.up(&[false; 3]);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
+}
+
+/// The other way round: who has all anchors and another chip.
+#[test]
+fn without_the_chip_the_anchors_do_not_open_it() {
+    let (world, disk) = (world(), Image::prepared());
+    world.boot(&disk).unwrap();
+    let (reason, line) = refusal(world.boot_on(&disk, &mut chip(2), None));
+    assert!(reason == Reason::NotOurs && line.contains("no key here opens it"), "{line}");
+}
+
+/// An anchor that gives another share than it did is told from those that do not.
+#[test]
+fn a_wrong_share_is_not_taken() {
+    let (world, disk) = (world(), Image::prepared());
+    world.boot(&disk).unwrap();
+    world.net.lock().unwrap().anchors[0].share = [0xee; 32];
+    world.boot(&disk).unwrap();
+    world.up(&[true, false, true]);
+    let (reason, line) = refusal(world.boot(&disk));
+    assert!(reason == Reason::Anchors && line.ends_with("not 2 give their share"), "{line}");
+}
+
+/// An old copy is refused before it is opened.
+#[test]
+fn an_old_copy_gets_no_share() {
+    let (world, disk) = (world(), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    let old = disk.copy();
+    machine.change(5).unwrap();
+    assert_eq!(refusal(world.boot(&old)).0, Reason::Old);
+}

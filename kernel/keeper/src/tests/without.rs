@@ -1,0 +1,121 @@
+//! Anchors that are away, and a host that loses, repeats and changes what they say.
+
+use super::{Habit, Image, World, refusal, why};
+use anchor::quorum::{Cadence, TooFew};
+use kernel::fatal::Reason;
+use kernel::state::{Place, StateSetting, Wanted, flag};
+
+#[test]
+fn with_one_of_three_away_all_goes_on() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    world.up(&[true, false, true]);
+    let mut machine = world.boot(&disk).unwrap();
+    machine.change(5).unwrap();
+    world.up(&[false, true, true]);
+    machine.change(6).unwrap();
+    world.boot(&disk).unwrap();
+}
+
+#[test]
+fn with_two_of_three_away_nothing_starts() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    world.boot(&disk).unwrap();
+    let before = disk.copy();
+    world.up(&[false, true, false]);
+    let (reason, line) = refusal(world.boot(&disk));
+    assert_eq!(reason, Reason::Anchors);
+    assert!(line.ends_with("too few anchors (code 30): too few anchors answer: 1"), "{line}");
+    assert!(*disk.0.lock().unwrap() == *before.0.lock().unwrap(), "nothing was written");
+}
+
+#[test]
+fn a_commit_that_is_not_registered_is_not_acknowledged() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    world.up(&[true, false, false]);
+    assert_eq!(why(machine.change(5)).0, Reason::Anchors);
+}
+
+#[test]
+fn where_the_settings_say_so_it_goes_on_alone_and_evidence_says_so() {
+    let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false), Image::prepared());
+    world.boot(&disk).unwrap();
+    world.up(&[false; 3]);
+    let mut machine = world.boot(&disk).unwrap();
+    assert_eq!(machine.flags(), flag::KEPT | flag::TOO_FEW);
+    machine.change(5).unwrap();
+    world.up(&[true; 3]);
+    machine.change(6).unwrap();
+    assert_eq!(machine.flags(), flag::KEPT | flag::TOO_FEW, "it is not asked at each commit whether they are back");
+    world.net.lock().unwrap().now_ms += 1_000_000;
+    machine.change(7).unwrap();
+    assert_eq!(machine.flags(), flag::KEPT | flag::ANCHORED);
+    drop(machine);
+    assert_eq!(world.boot(&disk).unwrap().flags(), flag::KEPT | flag::ANCHORED);
+}
+
+/// Who was alone learns at the first answer that another copy has started meanwhile.
+#[test]
+fn whoever_was_alone_and_is_old_ends() {
+    let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false), Image::prepared());
+    world.boot(&disk).unwrap();
+    let copy = disk.copy();
+    world.up(&[false; 3]);
+    let mut alone = world.boot(&copy).unwrap();
+    world.up(&[true; 3]);
+    let _newer = world.boot(&disk).unwrap();
+    world.net.lock().unwrap().now_ms += 1_000_000;
+    assert_eq!(why(alone.change(7)).0, Reason::Old);
+}
+
+/// A quorum is lost while the TPM runs, and had again.
+#[test]
+fn a_quorum_that_was_lost_is_had_again() {
+    let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    world.up(&[true, false, false]);
+    machine.change(5).unwrap();
+    machine.change(6).unwrap();
+    assert_eq!(machine.flags(), flag::KEPT | flag::TOO_FEW);
+    world.up(&[true; 3]);
+    world.net.lock().unwrap().now_ms += 1_000_000;
+    machine.change(7).unwrap();
+    assert_eq!(machine.flags(), flag::KEPT | flag::ANCHORED);
+    world.boot(&disk).unwrap();
+}
+
+#[test]
+fn a_relay_that_drops_repeats_or_garbles_what_one_anchor_says_is_borne() {
+    for habit in [Habit::Drops, Habit::Repeats, Habit::Garbles] {
+        let (world, disk) = (World::new(2, 3), Image::prepared());
+        world.habit(habit);
+        let mut machine = world.boot(&disk).unwrap_or_else(|why| panic!("{habit:?}: {why}"));
+        machine.change(5).unwrap();
+        world.boot(&disk).unwrap();
+    }
+}
+
+/// It has the patience of the settings, and no more.
+#[test]
+fn a_flood_is_no_answer() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    world.habit(Habit::Floods);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
+}
+
+fn setting(anchors: &[u8], share: bool) -> StateSetting<'_> {
+    let disk = Some((Wanted::Required, Place::Pci(30, 0)));
+    StateSetting { disk, console: None, share, recovery: None, anchors }
+}
+
+#[test]
+fn settings_that_name_no_quorum_are_refused() {
+    let said = |anchors: &[u8], share| why(crate::anchors::quorum(&setting(anchors, share)).map(|_| ())).1;
+    assert!(said(&[1, 2, 3], false).ends_with("(code 21): anchors: not as long as they say"), "{}", said(&[1], false));
+    assert!(said(&[], true).ends_with("none for the share that is a root"));
+    let mut octets = [0; 1024];
+    let size = World::new(2, 3).quorum.write(&mut octets).unwrap();
+    assert!(said(&octets[..size], true).contains("shares are asked for and no root"));
+    assert!(crate::anchors::quorum(&setting(&octets[..size], false)).unwrap().is_some());
+    assert!(crate::anchors::quorum(&setting(&[], false)).unwrap().is_none());
+}

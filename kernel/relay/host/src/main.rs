@@ -1,0 +1,13 @@
+//! `quoin-relay`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match quoin_relay::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Frames of one firmware: each message to the program of its service, and what programs say back.
+
+use anyhow::{Context, Result};
+use relay::{Frames, Message, frame};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+/// Frames that wait for the firmware; programs wait behind them.
+const WAITING: usize = 64;
+/// Octets that are read at once.
+const PIECE: usize = 4096;
+
+/// A program at the host, or the way to one.
+pub trait Program: Send {
+    /// Takes a message. What it cannot pass on is lost: the firmware asks again.
+    fn take(&mut self, message: &Message);
+}
+
+/// Programs, by their services.
+pub type Programs = BTreeMap<u16, Box<dyn Program>>;
+
+/// The way back to the firmware.
+#[derive(Clone, Debug)]
+pub struct Back(SyncSender<Vec<u8>>);
+
+impl Back {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// It is too long, or the firmware is not there any more.
+    pub fn send(&self, service: u16, number: u16, message: &[u8]) -> Result<()> {
+        self.0.send(frame(service, number, message)?).context("the firmware's console has ended")
+    }
+}
+
+/// Passes frames, until there are no more.
+///
+/// # Errors
+/// A frame is out of shape: none is found behind it.
+pub fn pump(
+    mut reader: impl Read,
+    mut writer: impl Write + Send + 'static,
+    programs: impl FnOnce(&Back) -> Programs,
+) -> Result<()> {
+    let (back, frames) = sync_channel::<Vec<u8>>(WAITING);
+    thread::spawn(move || {
+        for frame in frames {
+            if writer.write_all(&frame).and_then(|()| writer.flush()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut programs = programs(&Back(back));
+    let mut pass = |message: Message| match programs.get_mut(&message.service) {
+        Some(program) => program.take(&message),
+        None => log::warn!("a message to service {}, which nobody has", message.service),
+    };
+    each(&mut reader, &mut pass)
+}
+
+/// Gives each message of a stream to `pass`, until its end.
+pub(crate) fn each(reader: &mut impl Read, pass: &mut impl FnMut(Message)) -> Result<()> {
+    let (mut frames, mut octets) = (Frames::default(), [0; PIECE]);
+    while let Ok(count @ 1..) = reader.read(&mut octets) {
+        let mut rest = octets.get(..count).unwrap_or_default();
+        while !rest.is_empty() {
+            let (used, message) = frames.take(rest)?;
+            rest = rest.get(used..).unwrap_or_default();
+            message.into_iter().for_each(&mut *pass);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Anchors on this computer, and the relay by which a firmware reaches them. On one computer they show how it works,
+//! and protect nothing: whoever has that has them all.
+
+use anchor::quorum::{Cadence, TooFew};
+use anchor::{Key, Quorum};
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use quoin_image::state::{Place, State, Wanted};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::qemu::Folder;
+use crate::{build, child, devices};
+
+/// How long the firmware waits for anchors: it computes in a machine that is emulated.
+const PATIENCE_MS: u32 = 8000;
+
+/// A program that runs until it goes.
+#[derive(Debug)]
+struct Running(Child);
+
+impl Running {
+    /// Starts it, and waits for the line that has `ready` in it; all lines up to that.
+    fn start(mut command: Command, ready: &str) -> Result<(Self, Vec<String>)> {
+        let mut running = Self(command.stdout(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?);
+        let mut lines = Vec::new();
+        for line in BufReader::new(running.0.stdout.take().context("no output")?).lines() {
+            lines.push(line?);
+            if lines.last().is_some_and(|line| line.contains(ready)) {
+                return Ok((running, lines));
+            }
+        }
+        anyhow::bail!("{command:?} has ended: {lines:?}")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server with a folder of its own.
+#[derive(Debug)]
+struct Anchor {
+    folder: PathBuf,
+    key: Key,
+    /// Where it was the first time, and is again.
+    address: String,
+    running: Option<Running>,
+}
+
+/// Anchors that serve.
+#[derive(Debug)]
+pub struct Fleet {
+    programs: PathBuf,
+    anchors: Vec<Anchor>,
+}
+
+impl Fleet {
+    /// Starts so many, whose keys and databases are in this folder, or are made there.
+    pub fn start(folder: &Path, count: usize) -> Result<Self> {
+        let mut fleet = Self { programs: build::anchors()?, anchors: Vec::new() };
+        fs::create_dir_all(folder)?;
+        for number in 0..count {
+            let folder = folder.join(format!("anchor-{number}"));
+            let made = Command::new(fleet.programs.join("quoin-anchor")).arg("key").arg(&folder).output()?;
+            ensure!(made.status.success(), "no anchor: {}", String::from_utf8_lossy(&made.stderr));
+            let key = key(String::from_utf8(made.stdout)?.trim()).context("a key that is none")?;
+            fleet.anchors.push(Anchor { folder, key, address: "127.0.0.1:0".into(), running: None });
+            fleet.serve(number)?;
+        }
+        Ok(fleet)
+    }
+
+    fn serve(&mut self, number: usize) -> Result<()> {
+        let anchor = self.anchors.get_mut(number).context("no such anchor")?;
+        let mut command = child::command(self.programs.join("quoin-anchor"));
+        command.arg("serve").arg(&anchor.folder).args(["--listen", &anchor.address]);
+        let (running, lines) = Running::start(command, "until Ctrl-C")?;
+        let address = lines.iter().find_map(|line| line.strip_prefix("listening at ")).context("it listens nowhere")?;
+        (anchor.address, anchor.running) = (address.to_owned(), Some(running));
+        Ok(())
+    }
+
+    /// From now on exactly these serve.
+    pub fn only(&mut self, numbers: &[usize]) -> Result<()> {
+        for number in 0..self.anchors.len() {
+            if !numbers.contains(&number) {
+                self.anchors[number].running = None;
+            } else if self.anchors[number].running.is_none() {
+                self.serve(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<&str> {
+        self.anchors.iter().map(|anchor| anchor.address.as_str()).collect()
+    }
+
+    /// The setting of a state on the disk of [`devices`] with these anchors, of which more than half are a quorum. Each
+    /// commit is registered.
+    pub fn setting(&self, too_few: TooFew, shares: bool) -> Result<State> {
+        let keys: Vec<Key> = self.anchors.iter().map(|anchor| anchor.key).collect();
+        let quorum = Quorum::of(u8::try_from(keys.len() / 2 + 1)?, &keys)?;
+        let quorum = quorum.with(Cadence::Every(1), too_few).waiting(PATIENCE_MS, shares);
+        let mut anchors = vec![0; Quorum::MAX_SIZE];
+        let size = quorum.write(&mut anchors).context("no room for the anchors")?;
+        anchors.truncate(size);
+        let console = Some(Place::Pci(devices::CONSOLE, 0));
+        Ok(State { console, share: shares, anchors, ..devices::setting(Wanted::Required) })
+    }
+
+    /// The host's end of a console, which leads to them.
+    pub fn relay(&self) -> Result<Relay> {
+        let folder = Folder::new()?;
+        let socket = folder.path().join("programs");
+        let mut command = child::command(self.programs.join("quoin-relay"));
+        command.arg("--socket").arg(&socket);
+        for anchor in &self.anchors {
+            command.args(["--anchor", &anchor.address]);
+        }
+        let (running, _) = Running::start(command, "waits for a firmware")?;
+        Ok(Relay { _running: running, socket, _folder: folder })
+    }
+}
+
+/// The key as the program prints it.
+fn key(digits: &str) -> Option<Key> {
+    let octet = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
+    let octets: Vec<u8> = (0..digits.len() / 2).map(octet).collect::<Option<_>>()?;
+    octets.try_into().ok()
+}
+
+/// A relay that runs.
+#[derive(Debug)]
+pub struct Relay {
+    _running: Running,
+    socket: PathBuf,
+    _folder: Folder,
+}
+
+impl Relay {
+    /// QEMU's options for the console behind which it is.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        devices::console_at(&self.socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn a_key_has_49_octets_in_hexadecimal_digits() {
+        assert_eq!(key(&"02".repeat(49)), Some([2; 49]));
+        for digits in ["", "02", "0202", &"0g".repeat(49), &"02".repeat(50)] {
+            assert_eq!(key(digits), None, "{digits}");
+        }
+    }
+}
