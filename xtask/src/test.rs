@@ -102,6 +102,7 @@ const IN_QEMU: &[InQemu] = &[
     ("state: over MMIO", |_| booted::mmio::run()),
     ("state: it outlives the VM", |_| booted::state::run(served::while_cases_run)),
     ("state: anchors", |_| booted::anchors::run()),
+    ("state: it moves", |_| booted::migration::run()),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
     ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),

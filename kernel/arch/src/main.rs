@@ -127,9 +127,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut entropy = entropy;
     let moves = Moves::new(obeyed.terms, programs, launch.measure != Measure::Nothing);
     let state = match &obeyed.state {
-        Some(setting) => {
-            state::open(&mut memory, setting, &moves, &mut reports, &report, khz, programs, &mut entropy)?
-        }
+        Some(setting) => state::open(&mut memory, setting, &moves, &mut reports, &report, khz, programs, &mut entropy)?,
         None => None,
     };
     let Begun { mut tpm, home } = state::begin(entropy, khz, state, &moves, &mut reports)?;

@@ -1,6 +1,7 @@
 //! A TPM that moves from one running firmware to another, between machines with different mock chips (docs/migration.md).
 
 mod machine;
+mod refusals;
 mod travel;
 
 use super::{Totals, case};
@@ -142,4 +143,101 @@ fn found(machine: &mut Machine, belongings: &mut Belongings) -> Result<()> {
 /// What asserts, as a case.
 fn caught<R>(work: impl FnOnce() -> R) -> Result<R> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| anyhow::anyhow!("it is not as it was: see above"))
+}
+
+/// The suite's short form.
+pub fn run() -> Result<Totals> {
+    let images = Images::build()?;
+    let folder = Folder::new()?;
+    let mut totals =
+        case("a TPM moves to a new firmware on another chip, and lives on there alone", moved(&images, &folder));
+    totals += case("an update: to a new firmware on the same chip", updated(&images, &folder));
+    totals +=
+        case("the receipt is lost: the destination asks, also after its next boot", receipt_lost(&images, &folder));
+    totals += case("the word that the state is kept is lost: the source goes on", kept_lost(&images, &folder));
+    totals += refusals::run(&images)?;
+    Ok(totals)
+}
+
+/// And from there to the first chip again, by the setting that lets this measurement follow itself.
+fn moved(images: &Images, folder: &Folder) -> Result<()> {
+    let place = sub(folder, "moved")?;
+    let mut scene = Scene::begin(images, &place, Way::Chip)?;
+    let journey = scene.travel(images, &mut |_| Order::Deliver)?;
+    scene.arrived(images, &journey)?;
+    let disk = prepared(&place, "third")?;
+    let mut third = Machine::start(&images.new, &scene.chips[0], Some(&disk), "")?;
+    third.wait_for("a TPM is to come")?;
+    let journey = travel(&mut scene.destination, &third.programs, Some(&[]), &mut |_| Order::Deliver)?;
+    ensure!(journey.is_live, "it has not arrived there: {:?}", journey.refused);
+    found(&mut third, &mut scene.belongings)?;
+    let after = attested(&mut third, &images.new, &scene.chips[0])?;
+    ensure!(after.origin == images.new.image.launch.digest[..32] && after.keys == scene.before.keys, "{after:?}");
+    Ok(())
+}
+
+fn updated(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "updated")?, Way::Update)?;
+    let journey = scene.travel(images, &mut |_| Order::Deliver)?;
+    scene.arrived(images, &journey)?;
+    scene.later(images)
+}
+
+/// The hosts lose *gone*; then the destination loses its power, and asks when it has it again.
+fn receipt_lost(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "receipt")?, Way::Chip)?;
+    let journey = scene.travel(images, &mut |letter| match letter.kind() {
+        Some(Kind::Gone) => Order::End,
+        _ => Order::Deliver,
+    })?;
+    ensure!(!journey.is_live && scene.source.code(GET_RANDOM)? == FAILURE, "the source answers, or the destination");
+    ensure!(!scene.destination.has_said("quoin: guest"), "the destination has started a guest");
+    let disk = scene.disks[1].clone();
+    let chip = scene.chips[1].clone();
+    scene.destination = Machine::start(&images.new, &chip, Some(&disk), "")?;
+    scene.destination.wait_for("waits for its receipt")?;
+    let mut journey = travel(&mut scene.source, &scene.destination.programs, None, &mut |_| Order::Deliver)?;
+    // What was the source's last answer is long ago.
+    journey.last_answer = Some(Instant::now());
+    scene.arrived(images, &journey).map(drop)
+}
+
+/// The hosts lose *kept*: the source goes on, and moves when it is asked again.
+fn kept_lost(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "kept")?, Way::Chip)?;
+    let journey = scene.travel(images, &mut |letter| match letter.kind() {
+        Some(Kind::Kept) => Order::End,
+        _ => Order::Deliver,
+    })?;
+    ensure!(!journey.is_live && scene.source.code(GET_RANDOM)? == SUCCESS, "the source does not go on");
+    ensure!(scene.source.has_said("the TPM stays: it was given up"), "the source says nothing of it");
+    found(&mut scene.source, &mut scene.belongings)?;
+    let journey = scene.travel(images, &mut |_| Order::Deliver)?;
+    scene.arrived(images, &journey).map(drop)
+}
+
+fn sub(folder: &Folder, name: &str) -> Result<PathBuf> {
+    let path = folder.path().join(name);
+    fs_err::create_dir(&path)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use host::psp::Identity;
+    use migration::chain::{AMD, DEVELOPMENT};
+    use quoin_verify::roots;
+    use sha2::{Digest, Sha384};
+
+    /// The verifier has AMD's certificates, and the firmware their digests.
+    #[test]
+    fn the_firmwares_roots_are_the_verifiers() {
+        assert_eq!(AMD.len(), roots::AMD.len());
+        for (root, verifiers) in AMD.iter().zip(roots::AMD.iter()) {
+            assert_eq!(root.sha384[..], Sha384::digest(&verifiers.ark)[..], "{:?}", root.generation);
+        }
+        for chip in [Identity::development(), Identity::another()] {
+            assert_eq!(DEVELOPMENT.sha384[..], Sha384::digest(chip.ark)[..]);
+        }
+    }
 }

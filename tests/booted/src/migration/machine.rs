@@ -25,21 +25,21 @@ use tpm_crypto::ecc::{Curve, Scalar};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Who owns the state of all these images.
-pub struct Owner {
+pub(super) struct Owner {
     secret: Scalar,
     public: [u8; 96],
 }
 
 impl Owner {
     /// With a key that is the same in every run: so are the images.
-    pub fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let (secret, point) = Curve::NistP384.generate(&mut moves::Seeded::new("owner")).context("no key")?;
         let both = [point.x().as_slice(), point.y().as_slice()].concat();
         Ok(Self { secret, public: both.try_into().ok().context("no point of P-384")? })
     }
 
     /// Its word that `to` may follow `from`, for any TPM and epoch.
-    pub fn grant(&self, from: &Built, to: &Built) -> Result<Vec<u8>> {
+    pub(super) fn grant(&self, from: &Built, to: &Built) -> Result<Vec<u8>> {
         let [from, to] = [from, to].map(|built| built.image.launch.digest);
         let grant = Grant { identity: [0; 32], from, to, until: u64::MAX, signature: [0; 96] };
         let signed = grant.sign(self.secret.as_slice(), &mut moves::Seeded::new("grant"));
@@ -48,18 +48,18 @@ impl Owner {
 }
 
 /// The images.
-pub struct Images {
+pub(super) struct Images {
     /// Whose the state is.
-    pub owner: Owner,
+    pub(super) owner: Owner,
     /// The one that makes the TPM. It names the owner.
-    pub old: Built,
+    pub(super) old: Built,
     /// The next one: it names the old one as its predecessor, makes no TPM, and follows itself on another chip.
-    pub new: Built,
+    pub(super) new: Built,
 }
 
 impl Images {
     /// Builds them.
-    pub fn build() -> Result<Self> {
+    pub(super) fn build() -> Result<Self> {
         let owner = Owner::new()?;
         let old = image("moving-old.igvm", true, &old_terms(&owner))?;
         let new = image("moving-new.igvm", true, &new_terms(&owner, &old))?;
@@ -68,17 +68,17 @@ impl Images {
 }
 
 /// What the old image says.
-pub fn old_terms(owner: &Owner) -> Terms {
+pub(super) fn old_terms(owner: &Owner) -> Terms {
     Terms { development_root: true, owner: Some(owner.public), ..Terms::default() }
 }
 
 /// What the new one says.
-pub fn new_terms(owner: &Owner, old: &Built) -> Terms {
+pub(super) fn new_terms(owner: &Owner, old: &Built) -> Terms {
     Terms { receives: true, itself: true, predecessors: vec![old.image.launch.digest], ..old_terms(owner) }
 }
 
 /// An image with a console, and a disk or none.
-pub fn image(name: &str, kept: bool, terms: &Terms) -> Result<Built> {
+pub(super) fn image(name: &str, kept: bool, terms: &Terms) -> Result<Built> {
     let disk = kept.then_some((Wanted::Required, Place::Pci(devices::DISK, 0)));
     let state = State { disk, ..devices::console() };
     let settings = Settings::default()
@@ -88,19 +88,19 @@ pub fn image(name: &str, kept: bool, terms: &Terms) -> Result<Built> {
 }
 
 /// A firmware that runs.
-pub struct Machine {
+pub(super) struct Machine {
     /// The machine.
-    pub qemu: Qemu,
+    pub(super) qemu: Qemu,
     /// The programs' end of its console.
-    pub programs: Programs,
+    pub(super) programs: Programs,
     /// The payload, once it has greeted.
-    pub relay: Option<SerialRelay<UnixStream>>,
+    pub(super) relay: Option<SerialRelay<UnixStream>>,
     said: Vec<String>,
 }
 
 impl Machine {
     /// Starts an image on a chip; `config` are further lines of the machine's configuration.
-    pub fn start(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
+    pub(super) fn start(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
         let programs = Programs::new()?;
         let mut options = [devices::memory(), programs.options()].concat();
         options.extend(disk.map_or_else(Vec::new, devices::disk));
@@ -118,7 +118,7 @@ impl Machine {
     }
 
     /// Until the firmware says this; the whole line.
-    pub fn wait_for(&mut self, words: &str) -> Result<String> {
+    pub(super) fn wait_for(&mut self, words: &str) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let Some(Event { source, line, .. }) = self.qemu.next_event(Duration::from_millis(100)) else {
@@ -137,7 +137,7 @@ impl Machine {
     }
 
     /// Whether the firmware has said this so far.
-    pub fn has_said(&mut self, words: &str) -> bool {
+    pub(super) fn has_said(&mut self, words: &str) -> bool {
         while let Some(event) = self.qemu.next_event(Duration::from_millis(50)) {
             self.said.push(event.line);
         }
@@ -145,7 +145,7 @@ impl Machine {
     }
 
     /// Waits for the payload.
-    pub fn payload(&mut self) -> Result<&mut SerialRelay<UnixStream>> {
+    pub(super) fn payload(&mut self) -> Result<&mut SerialRelay<UnixStream>> {
         if self.relay.is_none() {
             self.wait_for("quoin: guest")?;
             self.relay = Some(self.qemu.relay()?);
@@ -154,7 +154,7 @@ impl Machine {
     }
 
     /// The same, with a TPM that has been started.
-    pub fn started(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
+    pub(super) fn started(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
         let mut machine = Self::start(built, chip, disk, config)?;
         let code = machine.code(STARTUP)?;
         ensure!(code == SUCCESS, "TPM2_Startup: {code:#x}");
@@ -162,37 +162,37 @@ impl Machine {
     }
 
     /// The response code of a command.
-    pub fn code(&mut self, command: &[u8]) -> Result<u32> {
+    pub(super) fn code(&mut self, command: &[u8]) -> Result<u32> {
         Ok(client::command::response_code(&self.payload()?.tpm(command)?))
     }
 }
 
 /// TPM2_Startup(CLEAR).
-pub const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+pub(super) const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
 /// TPM2_GetRandom of one octet.
-pub const GET_RANDOM: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 1];
+pub(super) const GET_RANDOM: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 1];
 /// Response codes.
-pub const SUCCESS: u32 = 0;
+pub(super) const SUCCESS: u32 = 0;
 /// TPM_RC_FAILURE: what one says that has moved.
-pub const FAILURE: u32 = 0x101;
+pub(super) const FAILURE: u32 = 0x101;
 
 /// What is attested of a TPM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attested {
+pub(super) struct Attested {
     /// The keys, as the manifest lists them.
-    pub keys: Vec<u8>,
+    pub(super) keys: Vec<u8>,
     /// The TPM's identity.
-    pub identity: [u8; 32],
+    pub(super) identity: [u8; 32],
     /// The epoch of its state.
-    pub epoch: u64,
+    pub(super) epoch: u64,
     /// Flags of the state.
-    pub flags: u32,
+    pub(super) flags: u32,
     /// Where it came from.
-    pub origin: [u8; 32],
+    pub(super) origin: [u8; 32],
 }
 
 /// A manifest of version 2, by a report of this image on this chip that verifies up to the development root.
-pub fn attested(machine: &mut Machine, built: &Built, chip: &Identity) -> Result<Attested> {
+pub(super) fn attested(machine: &mut Machine, built: &Built, chip: &Identity) -> Result<Attested> {
     let nonce = random::<64>()?;
     let answer = machine.payload()?.attest(AttestCall::Single(VTPM_GUID), 2, &nonce)?;
     ensure!(answer.rax == 0, "no manifest of version 2: {:#x}", answer.rax);
@@ -216,7 +216,7 @@ pub fn attested(machine: &mut Machine, built: &Built, chip: &Identity) -> Result
 }
 
 /// A TPM, as the client's sessions want it.
-pub struct Client<'a>(pub &'a mut SerialRelay<UnixStream>);
+pub(super) struct Client<'a>(pub &'a mut SerialRelay<UnixStream>);
 
 impl Transport for Client<'_> {
     fn transmit(&mut self, request: &[u8]) -> Vec<u8> {

@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(15);
 
 /// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub(super) enum To {
     /// From the destination.
     Source,
     /// From the source.
@@ -29,25 +29,25 @@ pub enum To {
 
 /// A message on its way.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub(super) struct Letter {
     /// Where it goes.
-    pub to: To,
+    pub(super) to: To,
     /// The message.
-    pub octets: Vec<u8>,
+    pub(super) octets: Vec<u8>,
     /// When it came.
-    pub at: Instant,
+    pub(super) at: Instant,
 }
 
 impl Letter {
     /// What it is, if it is anything.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(super) fn kind(&self) -> Option<Kind> {
         Kind::of(&self.octets).ok().map(|(kind, _)| kind)
     }
 }
 
 /// What the hosts do with a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(super) enum Order {
     /// It arrives.
     Deliver,
     /// Something else arrives in its place.
@@ -60,22 +60,22 @@ pub enum Order {
 
 /// What came of it.
 #[derive(Default)]
-pub struct Journey {
+pub(super) struct Journey {
     /// All letters, in order.
-    pub letters: Vec<Letter>,
+    pub(super) letters: Vec<Letter>,
     /// The last answer of the source's TPM that was one.
-    pub last_answer: Option<Instant>,
+    pub(super) last_answer: Option<Instant>,
     /// The source's TPM is in failure mode.
-    pub is_dead: bool,
+    pub(super) is_dead: bool,
     /// The destination says that it lives.
-    pub is_live: bool,
+    pub(super) is_live: bool,
     /// Who refused, and why.
-    pub refused: Option<(To, Refusal)>,
+    pub(super) refused: Option<(To, Refusal)>,
 }
 
 /// Carries letters until the destination lives, somebody refuses, or the hosts have enough. `begin`: what the source is
 /// asked with. While that goes on, its guest has commands for the TPM.
-pub fn travel(
+pub(super) fn travel(
     source: &mut Machine,
     destination: &Programs,
     begin: Option<&[u8]>,
@@ -123,7 +123,11 @@ fn carry(
     journey: &mut Journey,
 ) -> Result<()> {
     if let Some(grant) = begin {
-        source.send(service::MIGRATION, 0, &[&[migration::message::VERSION, Kind::Begin as u8, 0, 0], grant].concat())?;
+        source.send(
+            service::MIGRATION,
+            0,
+            &[&[migration::message::VERSION, Kind::Begin as u8, 0, 0], grant].concat(),
+        )?;
     }
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
