@@ -1,18 +1,17 @@
 //! The TPM at the boot where it may leave for another firmware, or come from one (docs/migration.md).
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use keeper::moving::{Arrivals, Berth, Home, Leaving, Movable, Shared, Stand, Way, arrive, give_receipts, start_anew};
 use keeper::refused;
 use kernel::clock::ASSUMED_KHZ;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::{Keeper, Platform};
+use migration::Wiped;
 use migration::{Pending, Refusal, Terms, Tombstone};
 use relay::{Counter, Framed, service};
 use snp::instr::{pause, rdtsc};
 use tpm_core::{Clock, Entropy};
-use zeroize::Zeroizing;
 
 use crate::host::{PspReports, say};
 use crate::programs::{Programs, Wire};
@@ -64,7 +63,7 @@ impl Moves {
         &self,
         platform: &mut Platform<E, C>,
         reports: &mut PspReports,
-        waits: Option<(Pending, Zeroizing<Vec<u8>>)>,
+        waits: Option<(Pending, Wiped)>,
         berth: &mut dyn Berth,
         khz: Option<u64>,
     ) -> Result<(), Fatal> {

@@ -41,7 +41,7 @@ use tpm_core::{Entropy, Generation, StateError, Tpm};
 use virtio::Fault;
 use virtio::disk::Disk;
 use virtio::host::Host;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// Octets of the first buffer of a record: most are shorter.
 const FIRST_BUFFER: usize = 16 << 10;
@@ -122,7 +122,7 @@ pub enum Opened {
     /// A TPM is there, or a new one may be made.
     Lives(Living),
     /// A TPM is to come, or has come and waits for its receipt.
-    Waits(DiskBerth, Option<(Pending, Zeroizing<Vec<u8>>)>),
+    Waits(DiskBerth, Option<(Pending, migration::Wiped)>),
     /// The TPM has moved.
     Moved(Tombstone),
 }
@@ -211,7 +211,7 @@ fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Resu
             Ok(Opened::Moved(tombstone))
         }
         Resting::Waits(pending) => {
-            let mut state = Zeroizing::new(vec![0; MAX_RECORD_SIZE]);
+            let mut state = migration::Wiped::of(vec![0; MAX_RECORD_SIZE]);
             let len = migration::disk::waiting(&mut disk, &mut state).map_err(refused)?;
             state.truncate(len);
             migration::disk::keep(&mut disk, &pending, &state).map_err(refused)?;

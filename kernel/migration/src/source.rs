@@ -29,6 +29,7 @@ use crate::record::{Pending, Receipt, Tombstone};
 use crate::refusal::Refusal;
 use crate::terms::{Terms, point};
 use crate::transcript::{DESTINATION, SOURCE, Transcript, Witness};
+use crate::wiped::Wiped;
 
 /// What is to be done next.
 pub enum Next {
@@ -75,7 +76,7 @@ enum Phase {
     Offered { secret: Scalar, transcript: Transcript },
     Proven(Box<Run>),
     Ready(Box<Run>),
-    Sending { sent: Sent, state: Zeroizing<Vec<u8>>, at: usize },
+    Sending { sent: Sent, state: Wiped, at: usize },
     Sent(Sent),
     Entombing(Tombstone),
     Moved(Tombstone),
@@ -172,7 +173,7 @@ impl<'t> Source<'t> {
     /// since. The run is then over.
     pub fn hand_over(
         &mut self,
-        state: Zeroizing<Vec<u8>>,
+        state: Wiped,
         epoch: u64,
         boot_nonce: [u8; 32],
         rng: &mut dyn Rng,

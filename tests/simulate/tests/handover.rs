@@ -1,6 +1,7 @@
 //! Both sides of a migration on disks of the firmware's, cut after every sector of every write: by what is on the two
 //! disks then, one TPM and no more can be brought up, with what was in it.
 
+use migration::Wiped;
 use migration::channel::{Channel, Side};
 use migration::destination::{self, Destination};
 use migration::disk::{Origin, Resting, entomb, keep, origin, resting, settle, waiting};
@@ -14,7 +15,6 @@ use sealed::{Beginning, Found, Fresh, Root, Roots, StateDisk, Writer};
 use simulate::chance::Chance;
 use simulate::drive::{Drive, Image};
 use tpm_core::store::MAX_RECORD_SIZE;
-use zeroize::Zeroizing;
 
 type Disk = StateDisk<Vec<u8>, Drive>;
 
@@ -79,7 +79,7 @@ fn moving(terms: &[Terms; 2], left: [Option<usize>; 2], chance: &mut Chance) -> 
     let mut destination = Destination::new(&terms[1], true, MAX_RECORD_SIZE, None).unwrap();
     let ready = destination.proven(identity, epoch, channel(Side::Destination), reports[1], reports[0]).unwrap();
     assert!(matches!(source.receive(&ready, &mut old), Ok(source::Next::HandOver)));
-    let head = source.hand_over(Zeroizing::new(WHOLE.to_vec()), epoch, boot_nonce, &mut rng).unwrap();
+    let head = source.hand_over(Wiped::of(WHOLE.to_vec()), epoch, boot_nonce, &mut rng).unwrap();
     destination.receive(&head, &mut new, &mut rng).unwrap();
     let mut b = None;
     while let Some(chunk) = source.next_chunk().unwrap() {

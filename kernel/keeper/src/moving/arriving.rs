@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 
 use kernel::attest::Reports;
 use kernel::hooks::Platform;
+use migration::Wiped;
 use migration::destination::{self, Destination};
 use migration::message::{Kind, refused};
 use migration::source::{self, Source};
 use migration::{Arrival, Pending, Refusal, Terms, Testimony, Tombstone, Witness};
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, MAX_STATE_SIZE, StateForm};
-use zeroize::Zeroizing;
 
 use super::{Berth, Psp, Random};
 
@@ -32,7 +32,7 @@ pub struct Arrivals<'a, E, C> {
 /// refused for is told to its source, and this goes on waiting.
 pub fn arrive<'a, R: Relay, E: Entropy, C: Clock>(
     terms: &'a Terms,
-    waits: Option<(Pending, Zeroizing<Vec<u8>>)>,
+    waits: Option<(Pending, Wiped)>,
     relay: &mut R,
     with: Arrivals<'a, E, C>,
     idle: &mut dyn FnMut() -> Option<bool>,
@@ -67,7 +67,7 @@ struct Arriving<'a, E, C> {
     destination: Destination<'a>,
     with: Arrivals<'a, E, C>,
     /// What waits for its receipt.
-    state: Option<Zeroizing<Vec<u8>>>,
+    state: Option<Wiped>,
     /// The platform's TPM is that of `state`.
     is_here: bool,
 }
@@ -111,7 +111,7 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
             destination.unsure();
             return Err(Refusal::Disk);
         }
-        *state = Some(Zeroizing::new(destination.state().to_vec()));
+        *state = Some(Wiped::of(destination.state().to_vec()));
         destination.kept()
     }
 
@@ -135,7 +135,7 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
 /// # Errors
 /// `State`: there is no TPM then.
 pub fn start_anew<E: Entropy, C: Clock>(platform: &mut Platform<E, C>) -> Result<(), Refusal> {
-    let mut state = Zeroizing::new(alloc::vec![0; MAX_STATE_SIZE]);
+    let mut state = Wiped::of(alloc::vec![0; MAX_STATE_SIZE]);
     let len = platform.with(|tpm, _| tpm.export(StateForm::PoweredOff, &mut state)).map_err(|_| Refusal::State)?;
     platform.take(state.get(..len).unwrap_or_default()).map_err(|_| Refusal::State)
 }

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use kernel::attest::Reports;
 use kernel::hooks::Platform;
+use migration::Wiped;
 use migration::message::{Kind, refused};
 use migration::source::{self, Bearer, Source};
 use migration::{Grant, Refusal, Terms};
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, Hooks, MAX_STATE_SIZE, StateForm, Tpm};
-use zeroize::Zeroizing;
 
 use super::{Home, Now, Psp, Random, Say, Unsure};
 
@@ -220,8 +220,8 @@ fn hand_over<E: Entropy, C: Clock>(
 }
 
 /// All that the TPM is.
-fn whole(tpm: &Tpm) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let mut state = Zeroizing::new(Vec::new());
+fn whole(tpm: &Tpm) -> Result<Wiped, Refusal> {
+    let mut state = Wiped::of(Vec::new());
     state.try_reserve_exact(MAX_STATE_SIZE).map_err(|_| Refusal::Room)?;
     state.resize(MAX_STATE_SIZE, 0);
     let len = tpm.export(StateForm::Whole, &mut state).map_err(|_| Refusal::State)?;

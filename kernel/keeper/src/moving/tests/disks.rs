@@ -104,7 +104,7 @@ impl Firmware {
     }
 
     /// One where a TPM is to come, or waits.
-    fn waits(&self, disk: &Platter, number: u8) -> (DiskBerth, Option<(Pending, Zeroizing<Vec<u8>>)>) {
+    fn waits(&self, disk: &Platter, number: u8) -> (DiskBerth, Option<(Pending, Wiped)>) {
         match self.boot(disk, number) {
             Ok(Opened::Waits(berth, waits)) => (berth, waits),
             _ => panic!("nothing waits"),

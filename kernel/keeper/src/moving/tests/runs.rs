@@ -174,7 +174,7 @@ fn a_tombstone_of_which_nobody_knows_whether_it_is_durable() {
     let tombstone = source.home.tombstone.take().unwrap();
     let [mut here, mut there] = ends();
     let mut arrived = vacant(150);
-    let waits = Some((pending, Zeroizing::new(state)));
+    let waits = Some((pending, Wiped::of(state)));
     let mut idle = || {
         give_receipts(&old_terms, tombstone.clone(), &mut here, &mut || None);
         Some(false)
