@@ -73,6 +73,15 @@ pub trait Reports {
         report_data: &[u8; 64],
         certificates: Option<&mut Certificates>,
     ) -> Result<Report, ReportError>;
+
+    /// The same by the chip's own key (VCEK), also where the host's provider has loaded one of its own.
+    fn report_of_chip(
+        &mut self,
+        report_data: &[u8; 64],
+        certificates: &mut Certificates,
+    ) -> Result<Report, ReportError> {
+        self.report(report_data, Some(certificates))
+    }
 }
 
 /// A private copy of the host's certificate table: hints for a verifier, never evidence.

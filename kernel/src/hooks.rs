@@ -28,6 +28,16 @@ pub trait Keeper {
     fn kept(&self) -> Kept;
 }
 
+impl<K: Keeper + ?Sized> Keeper for Box<K> {
+    fn keep(&mut self, tpm: &tpm_core::Tpm) -> Option<()> {
+        (**self).keep(tpm)
+    }
+
+    fn kept(&self) -> Kept {
+        (**self).kept()
+    }
+}
+
 /// A TPM with its platform.
 pub struct Platform<E, C> {
     tpm: Box<tpm_core::Tpm>,
@@ -59,13 +69,27 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     ///
     /// # Errors
     /// [`StateError`]: it is no state of this build's, or there is no entropy.
-    pub fn resume(state: &[u8], mut entropy: E, mut clock: C, endorsed: fn(u64)) -> Result<Self, StateError> {
-        let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
-        let mut tpm = Box::new(tpm_core::Tpm::blank());
-        tpm.import(state, &mut hooks)?;
-        let mut identity = Identity::default();
-        let _ = identity.provide_all(&mut tpm);
-        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
+    pub fn resume(state: &[u8], entropy: E, clock: C, endorsed: fn(u64)) -> Result<Self, StateError> {
+        let mut platform = Self::vacant(entropy, clock, endorsed);
+        platform.take(state)?;
+        Ok(platform)
+    }
+
+    /// The place of a TPM that is to come: until then what is there is in failure mode.
+    pub fn vacant(entropy: E, clock: C, endorsed: fn(u64)) -> Self {
+        Self::of(Box::new(tpm_core::Tpm::blank()), Identity::default(), entropy, clock, endorsed)
+    }
+
+    /// Puts the TPM of a state in the place of what is here. One of a whole state goes on where it was.
+    ///
+    /// # Errors
+    /// [`StateError`]: there is no TPM here then.
+    pub fn take(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        self.identity = Identity::default();
+        self.tpm.import(state, &mut hooks)?;
+        let _ = self.identity.provide_all(&mut self.tpm);
+        Ok(())
     }
 
     fn of(tpm: Box<tpm_core::Tpm>, identity: Identity, entropy: E, clock: C, endorsed: fn(u64)) -> Self {

@@ -50,6 +50,7 @@ pub mod guest;
 pub mod image;
 pub mod measure;
 pub mod memory;
+pub mod migrate;
 pub mod mutants;
 pub mod needs;
 pub mod package;

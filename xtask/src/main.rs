@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
     anchors, bench, boots, capi, ci, clients, conformance, deb, demo, disk, doctor, fuzz, guest, image, measure,
-    memory, mutants, needs, proofs, run, simulate, status, test, tpm, vectors,
+    memory, migrate, mutants, needs, proofs, run, simulate, status, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -112,6 +112,12 @@ enum Verb {
     Disk(disk::Args),
     /// Boot an image with an operating system in the software SEV-SNP machine, with its serial console on the terminal.
     Guest(guest::Args),
+    /// Move a TPM from one running machine to another with a new firmware and another chip, and print each step.
+    ///
+    /// It has keys, objects, an index that counts, PCRs and a session in use, and all of that is there afterwards; the
+    /// evidence of the destination is verified and says where it came from, and both are started once more. The suite
+    /// `state: it moves` has refusals and cuts.
+    Migrate(migrate::Args),
     /// Boot again and again, of every kind by turns: our payload, Linux, OVMF with Linux, power-off, restart, panic. No
     /// boot is tried twice.
     Boots(boots::Boots),
@@ -222,6 +228,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Image(args) => image::run(&args)?,
         Verb::Guest(args) => return guest::run(&args),
         Verb::Disk(args) => disk::run(&args)?,
+        Verb::Migrate(args) => migrate::run(&args)?,
         Verb::Boots(args) => return boots::boots(&args),
         Verb::BootTimes(args) => boots::boot_times(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,

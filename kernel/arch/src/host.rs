@@ -419,23 +419,25 @@ impl PspReports {
         }
     }
 
-    fn ask(&mut self, report_data: &[u8; 64], certificates: Option<&mut Certificates>) -> Result<Report, ReportError> {
+    fn ask(
+        &mut self,
+        report_data: &[u8; 64],
+        key: KeySelect,
+        certificates: Option<&mut Certificates>,
+    ) -> Result<Report, ReportError> {
         let mut host = processor::this().host.lock();
         let host = host.as_mut().ok_or(ReportError::NoHost)?;
         let MessagePages { request, answer, certificates: table, pages } = &mut self.messages;
         let transport = &mut GhcbTransport { ghcb: &mut host.ghcb, request, answer, pages: *pages };
         let Some(certificates) = certificates else {
-            return self
-                .channel
-                .report(transport, report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek)
-                .map_err(ReportError::Message);
+            return self.channel.report(transport, report_data, Vmpl::Vmpl0, key).map_err(ReportError::Message);
         };
         for page in 0..CERTIFICATE_PAGES {
             table.write(page * PAGE, &[0; PAGE]);
         }
         let (report, result) = self
             .channel
-            .report_with_certificates(transport, report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek)
+            .report_with_certificates(transport, report_data, Vmpl::Vmpl0, key)
             .map_err(ReportError::Message)?;
         if result == CertificateResult::Written {
             certificates.fill(|out| table.read(0, out));
@@ -450,7 +452,17 @@ impl Reports for PspReports {
         report_data: &[u8; 64],
         certificates: Option<&mut Certificates>,
     ) -> Result<Report, ReportError> {
-        let report = self.ask(report_data, certificates)?;
+        let report = self.ask(report_data, KeySelect::VlekElseVcek, certificates)?;
+        self.check(&report)?;
+        Ok(report)
+    }
+
+    fn report_of_chip(
+        &mut self,
+        report_data: &[u8; 64],
+        certificates: &mut Certificates,
+    ) -> Result<Report, ReportError> {
+        let report = self.ask(report_data, KeySelect::Vcek, Some(certificates))?;
         self.check(&report)?;
         Ok(report)
     }

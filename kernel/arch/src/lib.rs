@@ -22,6 +22,7 @@
 //! | [`programs`] | the way to programs at the host |
 //! | [`operator`] | who certifies the TPM's keys |
 //! | [`state`] | the disk with the TPM's state, and how the TPM begins |
+//! | [`moving`] | how it comes from another firmware, or leaves for one |
 //! | [`source`] | RDSEED and RDRAND |
 //! | [`fatal`] | the end, with a reason |
 //! | **above this line** | **what an image of another kind takes** |
@@ -47,6 +48,7 @@ pub mod hv;
 pub mod layout;
 mod mem;
 pub mod memory;
+pub mod moving;
 pub mod operator;
 pub mod platform;
 pub mod processor;

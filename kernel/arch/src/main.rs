@@ -35,11 +35,13 @@ use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
+use arch::moving::Moves;
 use arch::platform::{Claimed, demand, self_check};
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::settings::Obeyed;
 use arch::source::Instruction;
 use arch::stack::OnLargeStack;
+use arch::state::Begun;
 use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, operator, programs, stack, state};
 
 /// What the processors work on.
@@ -91,6 +93,10 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let launch = launch_params(&mut memory)?;
     let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
     let obeyed = Obeyed::parse(&settings)?;
+    if obeyed.terms.is_some() && launch.personality == Personality::Azure {
+        // Its attestation key is of the boot and at a handle of the guest's: there is no other place for one that came.
+        return Err(Fatal::new(Reason::Settings, format_args!("a vTPM as Azure's does not move")));
+    }
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
@@ -119,11 +125,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         None => None,
     };
     let mut entropy = entropy;
+    let moves = Moves::new(obeyed.terms, programs, launch.measure != Measure::Nothing);
     let state = match &obeyed.state {
-        Some(setting) => state::open(&mut memory, setting, &mut reports, &report, khz, programs, &mut entropy)?,
+        Some(setting) => state::open(&mut memory, setting, &moves, &mut reports, &report, khz, programs, &mut entropy)?,
         None => None,
     };
-    let mut tpm = state::begin(entropy, khz, state)?;
+    let Begun { mut tpm, home } = state::begin(entropy, khz, state, &moves, &mut reports)?;
     let reports = Mutex::new(reports);
     if let Some(authorities) = &obeyed.authorities {
         operator::certify(&mut tpm, authorities, programs, &reports)?;
@@ -156,6 +163,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)?;
         guest.with_later(later, processor::pages_later(sev_features))
     };
+    let tpm = moves.movable(Begun { tpm, home });
     share(guest, tpm, interrupts, weaknesses, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();

@@ -5,9 +5,10 @@ use kernel::fatal::{Fatal, Reason};
 use kernel::launch::{Setting, Settings};
 use kernel::policy::Policy;
 use kernel::state::StateSetting;
+use migration::Terms;
 
 /// Their kinds: any other ends the boot, since whoever has measured it counts on it.
-const KINDS: [Setting; 3] = [Setting::Policy, Setting::Authorities, Setting::State];
+const KINDS: [Setting; 4] = [Setting::Policy, Setting::Authorities, Setting::State, Setting::Successors];
 
 /// What the settings ask for.
 pub struct Obeyed<'a> {
@@ -17,6 +18,8 @@ pub struct Obeyed<'a> {
     pub authorities: Option<Authorities>,
     /// What is kept, and where programs at the host are found.
     pub state: Option<StateSetting<'a>>,
+    /// Who may come before and after this firmware.
+    pub terms: Option<Terms>,
 }
 
 impl<'a> Obeyed<'a> {
@@ -29,11 +32,13 @@ impl<'a> Obeyed<'a> {
         let policy = all.get(Setting::Policy).map(Policy::parse).transpose();
         let state = all.get(Setting::State).map(StateSetting::parse).transpose();
         let authorities = all.get(Setting::Authorities).map(Authorities::parse).transpose();
+        let terms = all.get(Setting::Successors).map(Terms::parse).transpose();
         Ok(Obeyed {
             policy: policy.map_err(Fatal::because(Reason::Settings))?,
             authorities: authorities
                 .map_err(|why| Fatal::new(Reason::Settings, format_args!("the authorities: {why}")))?,
             state: state.map_err(Fatal::because(Reason::Settings))?,
+            terms: terms.map_err(|why| Fatal::new(Reason::Settings, format_args!("the successors: {why}")))?,
         })
     }
 }

@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use keeper::anchors::{ByRelay, Post};
-use keeper::{Device, Opened, Refusal, Sectors, refused};
+use keeper::moving::{Home, Nowhere};
+use keeper::{Device, Keeping, Opened, Opening, Refusal, Sectors, refused};
 use kernel::clock::{ASSUMED_KHZ, TickClock};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::{Keeper, Platform};
@@ -21,6 +22,7 @@ use virtio::{Fault, mmio, pci};
 use crate::devices::Devices;
 use crate::host::{PspReports, say};
 use crate::memory::Memory;
+use crate::moving::Moves;
 use crate::programs::Programs;
 
 /// Where the registers of PCI functions are put (docs/boot.md, "Devices of VMPL0"): of the disk, and of the console.
@@ -72,6 +74,7 @@ fn find(memory: &mut Memory, setting: &StateSetting<'_>, khz: Option<u64>) -> Re
 pub fn open(
     memory: &mut Memory,
     setting: &StateSetting<'_>,
+    moves: &Moves,
     reports: &mut PspReports,
     report: &Report,
     khz: Option<u64>,
@@ -82,43 +85,84 @@ pub fn open(
     let post = programs.map(|programs| -> Box<dyn Post> {
         Box::new(ByRelay { relay: programs.counter(service::ANCHORS), clock: TickClock::new(rdtsc, khz) })
     });
-    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy, post).map(Some)
+    let opening = Opening { setting, report, receives: moves.receives(), tell };
+    keeper::open(disk, &opening, &mut |request| reports.derived_key(request), entropy, post).map(Some)
 }
 
-/// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
-/// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
+fn tell(why: &dyn fmt::Display) {
+    say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+}
+
+/// A TPM that has begun, and who would write its tombstone.
+pub struct Begun<E, C> {
+    /// It.
+    pub tpm: Platform<E, C>,
+    /// Where it may leave.
+    pub home: Option<Box<dyn Home + Send>>,
+}
+
+/// The TPM whose state is on the disk, one that arrives, or one with new seeds. Its endorsement key is made when it is
+/// to be attested, which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
+/// Where the TPM has moved before this boot, this does not return.
 ///
 /// # Errors
-/// `Tpm`, `Damaged`, `Disk`, `State`; `Old`, `Anchors`.
+/// `Tpm`, `Damaged`, `Disk`, `Entropy`, `State`; `Old`, `Anchors`.
 pub fn begin<E: Entropy>(
-    entropy: E,
+    mut entropy: E,
     khz: Option<u64>,
     state: Option<Opened>,
-) -> Result<Platform<E, impl Clock + use<E>>, Fatal> {
+    moves: &Moves,
+    reports: &mut PspReports,
+) -> Result<Begun<E, impl Clock + use<E>>, Fatal> {
     let clock = TickClock::new(rdtsc, khz);
     let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let tell = |why: &dyn fmt::Display| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
-    let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
-    let mut tpm = match kept.flatten() {
+    let living = match state {
+        Some(Opened::Moved(tombstone)) => return Err(moves.give_receipts(tombstone, khz)),
+        Some(Opened::Waits(mut berth, waits)) => {
+            let mut tpm = Platform::vacant(entropy, clock, endorsed);
+            moves.arrive(&mut tpm, reports, waits, &mut berth, khz)?;
+            let keeper = berth.keeper().ok_or_else(Fatal::plain(Reason::Disk))?;
+            return moves.begun(tpm, keeper);
+        }
+        None if moves.receives() => {
+            let mut nowhere = Nowhere::draw(&mut entropy).map_err(Fatal::because(Reason::Entropy))?;
+            let mut tpm = Platform::vacant(entropy, clock, endorsed);
+            moves.arrive(&mut tpm, reports, None, &mut nowhere, khz)?;
+            return moves.begun(tpm, nowhere);
+        }
+        Some(Opened::Lives(living)) => Some(living),
+        None => None,
+    };
+    let Some(living) = living else {
+        let nowhere = moves.is_possible().then(|| Nowhere::draw(&mut entropy)).transpose();
+        let nowhere = nowhere.map_err(Fatal::because(Reason::Entropy))?;
+        let mut tpm = Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?;
+        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+        return match nowhere {
+            None => Ok(Begun { tpm, home: None }),
+            Some(nowhere) => moves.begun(tpm, nowhere),
+        };
+    };
+    let (kept, mut keeper) = living.load(tell)?;
+    let mut tpm = match kept {
         None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
         Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
     };
-    let Some(mut keeper) = keeper else {
-        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
-        return Ok(tpm);
-    };
     let from = keeper.kept().epoch;
     tpm.with(|tpm, _| keeper.begin(tpm))?;
+    say_anchors(&keeper);
+    match from {
+        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
+        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
+    }
+    moves.begun(tpm, keeper)
+}
+
+fn say_anchors(keeper: &Keeping) {
     let Kept { epoch, flags, .. } = keeper.kept();
-    tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
     if flags & flag::ANCHORED != 0 {
         say("anchors", format_args!("epoch {epoch} is with them"));
     } else if flags & flag::TOO_FEW != 0 {
         say("anchors", format_args!("too few answer: the TPM goes on, and evidence says so"));
     }
-    match from {
-        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
-        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
-    }
-    Ok(tpm)
 }

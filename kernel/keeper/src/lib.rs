@@ -1,9 +1,9 @@
 //! The disk with the TPM's state: opened at the boot, and written before each answer that needs it.
 //!
 //! What is on the disk, and how it is sealed, is `sealed`'s; when something is to be written, [`tpm_core::store`]'s.
-//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards, and when anchors are
-//! asked whether that is the newest state ([`anchors`]). It is a crate of its own so that all of it is compiled for
-//! size.
+//! Here the two meet the boot: which reason ends it, what the roots are, who writes afterwards, when anchors are asked
+//! whether that is the newest state ([`anchors`]), and how a TPM leaves and arrives ([`moving`]). It is a crate of its
+//! own so that all of it is compiled for size.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod anchors;
+pub mod moving;
 mod outer;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,9 @@ use kernel::attest::ReportError;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Keeper;
 use kernel::state::{Kept, StateSetting, flag};
+use migration::disk::Resting;
+use migration::{Pending, Tombstone};
+use moving::DiskBerth;
 use outer::Outer;
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
@@ -114,32 +118,61 @@ type Sealed = StateDisk<Vec<u8>, Device>;
 pub type Tell = fn(&dyn Display);
 
 /// A disk that is ours.
-pub struct Opened {
+pub enum Opened {
+    /// A TPM is there, or a new one may be made.
+    Lives(Living),
+    /// A TPM is to come, or has come and waits for its receipt.
+    Waits(DiskBerth, Option<(Pending, migration::Wiped)>),
+    /// The TPM has moved.
+    Moved(Tombstone),
+}
+
+/// A disk where a TPM is, or may be made.
+pub struct Living {
     disk: Sealed,
     anchors: Option<Box<Anchored>>,
 }
 
-/// Opens what is on the disk: the state that this firmware has sealed on this chip, or the mark that a new one may be
-/// made there. `report` is of this boot, `post` the way to the anchors, if there is one.
+/// Who opens a disk, and for what.
+pub struct Opening<'a> {
+    /// The setting of the state.
+    pub setting: &'a StateSetting<'a>,
+    /// This boot's report.
+    pub report: &'a Report,
+    /// No TPM is made on an empty disk: it is to come from elsewhere.
+    pub receives: bool,
+    /// Is told why the TPM cannot be kept.
+    pub tell: Tell,
+}
+
+/// Opens what is on the disk: what this firmware has sealed on this chip, or the mark that a new state may be made
+/// there. `post` is the way to the anchors, if there is one.
 ///
 /// # Errors
 /// `Disk`, `NotOurs`, `Damaged` and `State`, with what is wrong; `Entropy`; `Settings`; `Old` and `Anchors`.
 #[inline(never)]
 pub fn open(
     mut disk: Device,
-    setting: &StateSetting<'_>,
-    report: &Report,
+    wanted: &Opening<'_>,
     key: AskKey<'_>,
     entropy: &mut dyn Entropy,
     post: Option<Box<dyn Post>>,
 ) -> Result<Opened, Fatal> {
+    let Opening { setting, report, receives, tell } = *wanted;
     let quorum = anchors::quorum(setting)?;
+    if receives && quorum.is_some() {
+        // What they know of the TPM does not go over with it.
+        return Err(Fatal::new(Reason::Settings, format_args!("a TPM that is to come cannot have anchors")));
+    }
     let found = sealed::disk::look(&mut disk).map_err(refused)?;
     let tcb = u64::from_le_bytes(report.committed_tcb.0);
     let writer = Writer { measurement: report.measurement, policy: report.policy.get(), tcb };
     let mut sealing = roots(tcb, setting, key)?;
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
     let mut opening = match &found {
+        Found::Empty if receives => {
+            return Ok(Opened::Waits(DiskBerth::vacant(disk, writer, sealing, fresh, tell), None));
+        }
         Found::Empty => None,
         // A TCB that is not committed has no key.
         Found::Record(head) => Some(roots(head.tcb(), setting, key).or_else(|_| roots(tcb, setting, key))?),
@@ -163,15 +196,28 @@ pub fn open(
         }
         _ => StateDisk::create(disk, &Beginning::new(), &writer, &sealing, fresh, room),
     };
-    let disk = disk.map_err(refused)?;
-    if !disk.is_moved() {
-        return Ok(Opened { disk, anchors });
+    resting(disk.map_err(refused)?, anchors, tell)
+}
+
+/// What is on a disk that was opened. A state that waits is written again, under an epoch of this boot's.
+fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
+    match migration::disk::resting(&mut disk).map_err(refused)? {
+        Resting::Lives => Ok(Opened::Lives(Living { disk, anchors })),
+        Resting::Moved(tombstone) => {
+            if let Some(mut anchors) = anchors {
+                // The power may have gone between the disk and the anchors.
+                anchors.must_hold()?;
+            }
+            Ok(Opened::Moved(tombstone))
+        }
+        Resting::Waits(pending) => {
+            let mut state = migration::Wiped::of(vec![0; MAX_RECORD_SIZE]);
+            let len = migration::disk::waiting(&mut disk, &mut state).map_err(refused)?;
+            state.truncate(len);
+            migration::disk::keep(&mut disk, &pending, &state).map_err(refused)?;
+            Ok(Opened::Waits(DiskBerth::waiting(disk, tell), Some((pending, state))))
+        }
     }
-    if let Some(mut anchors) = anchors {
-        // The power may have gone between the disk and the anchors.
-        anchors.must_hold()?;
-    }
-    Err(refused(Refusal::Moved))
 }
 
 /// What anchors are asked about. A record that the operator has sealed shows nothing to them: its key follows from it,
@@ -230,19 +276,14 @@ pub fn refused(why: Refusal<Fault>) -> Fatal {
     Fatal::new(reason, format_args!("{why}"))
 }
 
-impl Opened {
+impl Living {
     /// The state that was kept last, if there is one, and who keeps what comes. `tell` is told why it cannot.
     ///
     /// # Errors
     /// As of [`open`].
     #[inline(never)]
     pub fn load(self, tell: Tell) -> Result<(Option<Wiped>, Box<Keeping>), Fatal> {
-        let Opened { disk, anchors } = self;
-        let mut buffer = Wiped(vec![0; MAX_RECORD_SIZE]);
-        let (store, state) = Store::open(disk, &mut buffer.0).map_err(not_stored)?;
-        let state = state.map(|state| Wiped(state.to_vec()));
-        let buffer = Wiped(vec![0; FIRST_BUFFER]);
-        Ok((state, Box::new(Keeping { store, buffer, anchors, last: None, tell })))
+        Keeping::of(self.disk, self.anchors, tell).map_err(not_stored)
     }
 }
 
@@ -262,10 +303,27 @@ pub struct Keeping {
     anchors: Option<Box<Anchored>>,
     /// Which state of the TPM was kept last.
     last: Option<Generation>,
+    /// Where it came from, if it did: what is attested of that.
+    origin: Option<[u8; 32]>,
     tell: Tell,
 }
 
 impl Keeping {
+    /// The state on a disk, if there is one, and who keeps what comes.
+    fn of(
+        mut disk: Sealed,
+        anchors: Option<Box<Anchored>>,
+        tell: Tell,
+    ) -> Result<(Option<Wiped>, Box<Keeping>), StoreError<Refusal<Fault>>> {
+        let origin = migration::disk::origin(&mut disk).map_err(StoreError::Disk)?;
+        let origin = origin.map(|origin| moving::short(&origin.from));
+        let mut buffer = Wiped(vec![0; MAX_RECORD_SIZE]);
+        let (store, state) = Store::open(disk, &mut buffer.0)?;
+        let state = state.map(|state| Wiped(state.to_vec()));
+        let buffer = Wiped(vec![0; FIRST_BUFFER]);
+        Ok((state, Box::new(Keeping { store, buffer, anchors, last: None, origin, tell })))
+    }
+
     /// Keeps what the TPM begins with, and has it registered.
     ///
     /// # Errors
@@ -336,8 +394,10 @@ impl Keeper for Keeping {
             epoch: disk.epoch(),
             boot_nonce: *disk.boot_nonce(),
             digest: *disk.digest(),
-            flags: flag::KEPT | self.anchors.as_ref().map_or(0, |anchors| anchors.flags()),
-            origin: [0; 32],
+            flags: flag::KEPT
+                | self.origin.map_or(0, |_| flag::MIGRATED)
+                | self.anchors.as_ref().map_or(0, |anchors| anchors.flags()),
+            origin: self.origin.unwrap_or_default(),
         }
     }
 }

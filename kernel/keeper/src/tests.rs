@@ -5,7 +5,7 @@ mod shares;
 mod without;
 
 use crate::anchors::Post;
-use crate::{AskKey, Device, Keeping, open};
+use crate::{AskKey, Device, Keeping, Opened, Opening, open};
 use alloc::sync::Arc;
 use anchor::keeper::Entry;
 use anchor::keys::Keys;
@@ -263,8 +263,13 @@ impl World {
         let mut entropy = Drawn(boots, 7 + u32::from(boots));
         let post: Box<dyn Post> = Box::new(Wire(Arc::clone(&self.net)));
         let report = Report::new_zeroed();
-        let opened = open(Device::new(disk.clone()), &setting, &report, key, &mut entropy, Some(post))?;
-        let (state, mut keeping) = opened.load(|_| ())?;
+        let opening = Opening { setting: &setting, report: &report, receives: false, tell: |_| () };
+        let living = match open(Device::new(disk.clone()), &opening, key, &mut entropy, Some(post))? {
+            Opened::Lives(living) => living,
+            Opened::Moved(_) => return Err(crate::refused(crate::Refusal::Moved)),
+            Opened::Waits(..) => panic!("nothing is to come"),
+        };
+        let (state, mut keeping) = living.load(|_| ())?;
         let mut tpm = Box::new(Tpm::blank());
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut Stopped };
         match state {
@@ -369,4 +374,11 @@ fn the_cadence_says_which_commits_are_registered() {
         assert_eq!(net.steps[..2], steps[..2]);
         assert_eq!(net.steps.len() - begun, steps.len() - 2, "{cadence:?}: {:?}", net.steps);
     }
+}
+
+/// Writes what is left of a TPM that has moved.
+fn bury(disk: &mut crate::Sealed) -> Result<(), Fatal> {
+    let receipt = migration::Receipt([5; 32]);
+    let tombstone = migration::Tombstone { identity: *disk.identity(), epoch: 1, to: [2; 48], chip: [3; 64], receipt };
+    migration::disk::entomb(disk, &tombstone).map_err(crate::refused)
 }

@@ -78,7 +78,7 @@ pub const AMD: [Root; 3] = [
 
 /// The software machine's (tests/machine/psp), whose keys everybody has: accepted where the setting says so.
 pub const DEVELOPMENT: Root = Root {
-    sha384: hex(b"06c7dc30c77b9d643ab8aecbfd397bba80905383130194d748993398086c9e3224d0e5cad4c167cb27b85a7ff8c7b400"),
+    sha384: hex(b"a327e868be5971f1cfd37e945a303d086254a79f9a97edec71b88e7c84e54da50e37327d8be18cea56361f497eafd084"),
     generation: Generation::Milan,
 };
 

@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce};
 use tpm_crypto::hash::HashAlg;
 use tpm_crypto::kdf::{hkdf_expand, hkdf_extract};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::message::{HEADER, Kind};
 use crate::octets::joined;
 use crate::refusal::Refusal;
+use crate::wiped::Wiped;
 
 /// Octets of a tag.
 pub const TAG: usize = 16;
@@ -93,14 +94,14 @@ impl Channel {
     ///
     /// # Errors
     /// `Seal` if it is not the next one of the other side: this direction has then ended. `Room`.
-    pub fn open(&mut self, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    pub fn open(&mut self, message: &[u8]) -> Result<Wiped, Refusal> {
         self.open_behind(HEADER, message)
     }
 
-    pub(crate) fn open_behind(&mut self, before: usize, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    pub(crate) fn open_behind(&mut self, before: usize, message: &[u8]) -> Result<Wiped, Refusal> {
         let (head, rest) = message.split_at_checked(before).ok_or(Refusal::Shape)?;
         let (body, tag) = rest.split_last_chunk::<TAG>().ok_or(Refusal::Shape)?;
-        let mut plain = Zeroizing::new(joined(&[body])?);
+        let mut plain = Wiped::of(joined(&[body])?);
         let (cipher, nonce) = self.back.next()?;
         if cipher.decrypt_inout_detached(&nonce, head, plain.as_mut_slice().into(), tag.into()).is_err() {
             self.back.count = None;

@@ -18,7 +18,6 @@ use alloc::vec::Vec;
 use snp::report::Report;
 use tpm_crypto::Rng;
 use tpm_crypto::ecc::Scalar;
-use zeroize::Zeroizing;
 
 use crate::channel::{Channel, Side};
 use crate::grant::Grant;
@@ -30,6 +29,7 @@ use crate::refusal::Refusal;
 use crate::source::{common, ephemeral, sha384};
 use crate::terms::Terms;
 use crate::transcript::{DESTINATION, SOURCE, Transcript, Witness};
+use crate::wiped::Wiped;
 use crate::{Identity, Measurement};
 
 /// What is to be done next.
@@ -69,8 +69,8 @@ enum Phase {
     Idle,
     Answered(Box<Answered>),
     Proven(Box<Run>),
-    Receiving { run: Box<Run>, pending: Pending, len: usize, state: Zeroizing<Vec<u8>> },
-    Keeping { run: Box<Run>, pending: Pending, state: Zeroizing<Vec<u8>> },
+    Receiving { run: Box<Run>, pending: Pending, len: usize, state: Wiped },
+    Keeping { run: Box<Run>, pending: Pending, state: Wiped },
     Waking,
     Awake,
     Stuck,
@@ -314,7 +314,7 @@ impl<'t> Destination<'t> {
         }
         self.may_come(&run, epoch)?;
         let len = usize::try_from(len).ok().filter(|len| (1..=self.most).contains(len)).ok_or(Refusal::Room)?;
-        let state = Zeroizing::new(room(len)?);
+        let state = Wiped::of(room(len)?);
         let pending = Pending { identity: run.identity, epoch, boot_nonce, from: run.from, promise };
         pending.arrival()?;
         self.phase = Phase::Receiving { run, pending, len, state };
@@ -326,7 +326,7 @@ impl<'t> Destination<'t> {
         mut run: Box<Run>,
         pending: Pending,
         len: usize,
-        mut state: Zeroizing<Vec<u8>>,
+        mut state: Wiped,
         message: &[u8],
     ) -> Result<Next, Refusal> {
         let chunk = run.channel.open(message)?;

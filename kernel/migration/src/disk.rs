@@ -81,23 +81,18 @@ pub fn keep<R: Room, D: BlockDevice>(
     disk.commit(state)
 }
 
-/// Keeps it as one that lives: [`crate::destination::Next::Awake`]. `record` is the TPM's, as [`tpm_core::store`] makes
-/// it.
+/// What waits is one that lives, and where it came from, with the next commit: that of the TPM's record, as
+/// [`tpm_core::store`] makes it ([`crate::destination::Next::Awake`]).
 ///
 /// # Errors
-/// Those of [`StateDisk::commit`]: nobody knows then what the disk holds.
-pub fn live<R: Room, D: BlockDevice>(
-    disk: &mut StateDisk<R, D>,
-    arrival: &Arrival,
-    record: &[u8],
-) -> Result<(), Refusal<D>> {
+/// `Room`.
+pub fn settle<R: Room, D: BlockDevice>(disk: &mut StateDisk<R, D>, arrival: &Arrival) -> Result<(), Refusal<D>> {
     let Arrival { from, last: (epoch, boot_nonce), .. } = arrival;
     let mut origin = [0; MEASUREMENT + 8 + 32];
     let parts = [&from[..], &epoch.to_le_bytes(), boot_nonce];
     origin.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
     disk.beside().remove(Section::Handover);
-    disk.beside().set(Section::Origin, &origin).ok_or(sealed::Refusal::Room)?;
-    disk.commit(record)
+    disk.beside().set(Section::Origin, &origin).ok_or(sealed::Refusal::Room)
 }
 
 /// Where the TPM on the disk came from, if it did.

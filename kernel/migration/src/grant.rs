@@ -81,12 +81,19 @@ impl Grant {
         out
     }
 
+    /// Whether this owner has signed it.
+    #[must_use]
+    pub fn is_signed_by(&self, owner: &[u8; 96]) -> bool {
+        let (r, s) = self.signature.split_at(48);
+        let (Ok(owner), Ok(signature)) = (point(owner), Signature::new(Curve::NistP384, r, s)) else { return false };
+        Curve::NistP384.ecdsa_verify(&owner, self.hash().as_slice(), &signature).is_ok()
+    }
+
     /// Whether `owner` lets that happen.
     pub(crate) fn covers(&self, owner: &[u8; 96], what: &Move<'_>) -> Result<(), Refusal> {
-        let (r, s) = self.signature.split_at(48);
-        let signature = Signature::new(Curve::NistP384, r, s).map_err(|_| Refusal::GrantSignature)?;
-        let verified = Curve::NistP384.ecdsa_verify(&point(owner)?, self.hash().as_slice(), &signature);
-        verified.map_err(|_| Refusal::GrantSignature)?;
+        if !self.is_signed_by(owner) {
+            return Err(Refusal::GrantSignature);
+        }
         if self.from != *what.from || self.to != *what.to {
             return Err(Refusal::GrantMeasurement);
         }

@@ -45,6 +45,7 @@ pub mod refusal;
 pub mod source;
 pub mod terms;
 pub mod transcript;
+mod wiped;
 
 pub use channel::Channel;
 pub use destination::Destination;
@@ -54,6 +55,7 @@ pub use refusal::Refusal;
 pub use source::Source;
 pub use terms::Terms;
 pub use transcript::{Testimony, Witness};
+pub use wiped::Wiped;
 
 /// Octets of a launch digest.
 pub const MEASUREMENT: usize = 48;

@@ -12,6 +12,7 @@
 //! | 8 gone | source | receipt₃₂ |
 //! | 9 live | destination | promise₄₈ |
 //! | 10 ask | destination | promise₄₈ |
+//! | 12 begin | the source's host | the owner's grant (0 or 232) |
 //! | 11 refused | both | code₂ ([`crate::Refusal`]) ‖ 0₂ |
 //!
 //! A report is over what was said before and what stands before the certificates, which stand for themselves. Flags:
@@ -57,10 +58,11 @@ pub enum Kind {
     Live = 9,
     Ask = 10,
     Refused = 11,
+    Begin = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Offer,
         Self::Answer,
         Self::Proof,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Live,
         Self::Ask,
         Self::Refused,
+        Self::Begin,
     ];
 
     /// What a message begins with.

@@ -29,6 +29,7 @@ use crate::record::{Pending, Receipt, Tombstone};
 use crate::refusal::Refusal;
 use crate::terms::{Terms, point};
 use crate::transcript::{DESTINATION, SOURCE, Transcript, Witness};
+use crate::wiped::Wiped;
 
 /// What is to be done next.
 pub enum Next {
@@ -75,7 +76,7 @@ enum Phase {
     Offered { secret: Scalar, transcript: Transcript },
     Proven(Box<Run>),
     Ready(Box<Run>),
-    Sending { sent: Sent, state: Zeroizing<Vec<u8>>, at: usize },
+    Sending { sent: Sent, state: Wiped, at: usize },
     Sent(Sent),
     Entombing(Tombstone),
     Moved(Tombstone),
@@ -140,6 +141,12 @@ impl<'t> Source<'t> {
         matches!(self.phase, Phase::Ended)
     }
 
+    /// Whether only the next boot can tell where the TPM is.
+    #[must_use]
+    pub const fn is_unsure(&self) -> bool {
+        matches!(self.phase, Phase::Stuck)
+    }
+
     /// Whether the state lives elsewhere, if anywhere.
     #[must_use]
     pub const fn has_moved(&self) -> bool {
@@ -166,7 +173,7 @@ impl<'t> Source<'t> {
     /// since. The run is then over.
     pub fn hand_over(
         &mut self,
-        state: Zeroizing<Vec<u8>>,
+        state: Wiped,
         epoch: u64,
         boot_nonce: [u8; 32],
         rng: &mut dyn Rng,
@@ -248,6 +255,8 @@ impl<'t> Source<'t> {
         match (&mut self.phase, kind) {
             (Phase::Moved(tombstone), _) => moved(tombstone, kind, body),
             (_, Kind::Refused) => Err(read_refused(body)?),
+            // Not dead yet: a destination where an older state waits asks now and then.
+            (_, Kind::Ask) => Ok(Next::Nothing),
             (Phase::Offered { secret, transcript }, Kind::Answer) => {
                 let (secret, transcript) = (secret.duplicate(), transcript.clone());
                 let (run, proof) = self.prove(&secret, transcript, message, body, witness)?;

@@ -337,6 +337,17 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         self.head.kind() == Some(Kind::Moved)
     }
 
+    /// The next record is of an epoch beyond this one, too. `None`: there is none. What is there stays whole until that
+    /// is: the next one goes into the other slot.
+    pub fn go_on_beyond(&mut self, epoch: u64) -> Option<()> {
+        let now = self.head.epoch();
+        if epoch > now {
+            let in_the_same_slot = epoch.checked_add((epoch ^ now) & 1)?;
+            self.head.epoch = U64::new(in_the_same_slot);
+        }
+        Some(())
+    }
+
     /// What is kept beside the TPM; what is set goes out with the next commit.
     pub fn beside(&mut self) -> &mut Beside {
         &mut self.beside

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256 of the mock ARK's DER encoding (`sha256sum tests/machine/psp/ark.der`).
 pub const DEVELOPMENT_ROOT_SHA256: [u8; 32] =
-    hex_literal(b"fb04dd65dad72c191ef51b76ca8871243fb6cac99c16917999043125e28b2a4e");
+    hex_literal(b"9f8c66e18c6fdca05750ce202eb5bd56e05cff3ab6fcaf4a7d7686dc6455a37e");
 
 /// Whether it is the mock ARK, whose chip key is public: what rests on it proves nothing.
 pub fn is_development_root(ark: &[u8]) -> bool {

@@ -27,6 +27,7 @@
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
 //! | [`mmio`] | disk and console over MMIO |
+//! | [`migration`] | a TPM that moves between two machines |
 //! | [`monitored`] | an unmodified Linux at a TPM that a monitor serves |
 //! | [`policy`] | a firmware that judges its own platform |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
@@ -67,6 +68,7 @@ pub mod lattices;
 pub mod lies;
 pub mod linux;
 pub mod many;
+pub mod migration;
 pub mod mmio;
 pub mod monitored;
 pub mod others;

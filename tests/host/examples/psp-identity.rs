@@ -1,6 +1,7 @@
-//! Makes a throw-away ARK → ASK → VCEK chain with the names and extensions of AMD's (AMD 57230, "Versioned Chip
+//! Makes a throw-away ARK → ASK → VCEK chain, for two chips, with the names and extensions of AMD's (AMD 57230, "Versioned Chip
 //! Endorsement Key Certificate and KDS Interface Specification"): `cargo run -p host --example psp-identity --
-//! tests/machine/psp`. The root's digest that it prints is what `DEVELOPMENT_ROOT_SHA256` must then be.
+//! tests/machine/psp`. The root's digests that it prints are what `DEVELOPMENT_ROOT_SHA256` of the verifier
+//! and `DEVELOPMENT` of the crate `migration` must then be.
 
 use anyhow::{Context, Result};
 use core::str::FromStr;
@@ -44,16 +45,17 @@ const NOT_AFTER: &str = "2049-12-31T23:59:59Z";
 
 fn main() -> Result<()> {
     let folder = env::args().nth(1).context("usage: psp-identity DIR, the folder that takes certificates and key")?;
-    println!("{}", hex(&write(&generate()?, Path::new(&folder))?));
+    let chips = generate()?;
+    write(&chips, Path::new(&folder))?;
+    let [Identity { ark, .. }, _] = &chips;
+    println!("SHA-256 {}\nSHA-384 {}", hex(&Sha256::digest(ark)), hex(&Sha384::digest(ark)));
     Ok(())
 }
 
-/// Makes a new identity; its ARK's and ASK's private keys are forgotten.
-fn generate() -> Result<Identity> {
+/// Makes two chips under one new root; the ARK's and ASK's private keys are forgotten.
+fn generate() -> Result<[Identity; 2]> {
     let ark_key = RsaPrivateKey::new(&mut OsRng, CA_BITS)?;
     let ask_key = RsaPrivateKey::new(&mut OsRng, CA_BITS)?;
-    let vcek_key = SecretKey::random(&mut OsRng);
-    let chip_id = Identity::development().chip_id;
     let ark = Template {
         subject: "ARK-Milan",
         issuer: "ARK-Milan",
@@ -66,35 +68,36 @@ fn generate() -> Result<Identity> {
         serial: b"quoin mock ask",
         extensions: authority_extensions(Some(0), KeyUsages::KeyCertSign.into())?,
     };
-    let vcek = Template {
-        subject: "SEV-VCEK",
-        issuer: "SEV-Milan",
-        serial: b"quoin mock vcek",
-        extensions: vcek_extensions(TCB, &chip_id)?,
+    let (ark, ask) = (ark.sign(&ark_key.to_public_key(), &ark_key)?, ask.sign(&ask_key.to_public_key(), &ark_key)?);
+    let chip = |chip_id: [u8; 64], serial| {
+        let vcek_key = SecretKey::random(&mut OsRng);
+        let vcek =
+            Template { subject: "SEV-VCEK", issuer: "SEV-Milan", serial, extensions: vcek_extensions(TCB, &chip_id)? };
+        let vcek = vcek.sign(&vcek_key.public_key(), &ask_key)?;
+        let vcek_scalar = vcek_key.to_bytes().into();
+        Ok::<_, anyhow::Error>(Identity { vcek_scalar, chip_id, tcb: TCB, ark: ark.clone(), ask: ask.clone(), vcek })
     };
-    Ok(Identity {
-        vcek_scalar: vcek_key.to_bytes().into(),
-        chip_id,
-        tcb: TCB,
-        ark: ark.sign(&ark_key.to_public_key(), &ark_key)?,
-        ask: ask.sign(&ask_key.to_public_key(), &ark_key)?,
-        vcek: vcek.sign(&vcek_key.public_key(), &ask_key)?,
-    })
+    Ok([
+        chip(Identity::development().chip_id, b"quoin mock vcek")?,
+        chip(Identity::another().chip_id, b"quoin mock vcek 2")?,
+    ])
 }
 
-/// Writes what [`Identity::development`] includes, and gives the SHA-256 of the new root.
-fn write(identity: &Identity, dir: &Path) -> Result<[u8; 32]> {
-    let files: [(&str, &[u8]); 4] = [
-        ("ark.der", &identity.ark),
-        ("ask.der", &identity.ask),
-        ("vcek.der", &identity.vcek),
-        ("vcek.scalar", &identity.vcek_scalar),
+/// Writes what [`Identity::development`] and [`Identity::another`] include.
+fn write([one, other]: &[Identity; 2], dir: &Path) -> Result<()> {
+    let files: [(&str, &[u8]); 6] = [
+        ("ark.der", &one.ark),
+        ("ask.der", &one.ask),
+        ("vcek.der", &one.vcek),
+        ("vcek.scalar", &one.vcek_scalar),
+        ("another.der", &other.vcek),
+        ("another.scalar", &other.vcek_scalar),
     ];
     for (name, bytes) in files {
         let path = dir.join(name);
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(Sha256::digest(&identity.ark).into())
+    Ok(())
 }
 
 /// What a certificate says besides its key.

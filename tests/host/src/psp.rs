@@ -40,6 +40,16 @@ impl Identity {
         }
     }
 
+    /// Another chip under the same root, whose private key everybody knows, too.
+    pub fn another() -> Self {
+        Self {
+            vcek_scalar: *include_bytes!("../../machine/psp/another.scalar"),
+            chip_id: *b"Quoin mock PSP, another one, of which the private key is public.",
+            vcek: include_bytes!("../../machine/psp/another.der").to_vec(),
+            ..Self::development()
+        }
+    }
+
     /// The GHCB certificate table (GHCB specification, "SNP Extended Guest Request"): entries of GUID in RFC 4122 byte
     /// order, offset and length, little-endian; an entry of zeros; the certificates.
     pub fn certificate_table(&self) -> Vec<u8> {
@@ -95,11 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_scalar_is_the_vcek_certificates_key() {
-        let identity = Identity::development();
-        let secret = p384::SecretKey::from_slice(&identity.vcek_scalar).unwrap();
-        let point = secret.public_key().to_sec1_bytes();
-        assert!(identity.vcek.windows(point.len()).any(|window| window == &*point));
+    fn the_committed_scalars_are_the_vcek_certificates_keys() {
+        for identity in [Identity::development(), Identity::another()] {
+            let secret = p384::SecretKey::from_slice(&identity.vcek_scalar).unwrap();
+            let point = secret.public_key().to_sec1_bytes();
+            assert!(identity.vcek.windows(point.len()).any(|window| window == &*point));
+            assert!(identity.vcek.windows(64).any(|window| window == identity.chip_id));
+        }
     }
 
     #[test]

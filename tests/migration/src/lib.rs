@@ -8,11 +8,13 @@
 //! | [`bits`] | messages of which a bit is another |
 //! | [`disks`], [`simulation`] | two machines with disks, and a host by a seed (`cargo xtask simulate migration`) |
 //! | [`tpm`] | a TPM of the engine's that moves |
+//! | [`belongings`] | what a caller has in a TPM, and finds again |
 //!
 //! It shares no code with the crate beyond what is public of messages, and signs by the engine's cryptography, which
 //! has vectors of its own; certificates by other programs are judged in tests/certificates.rs.
 
 pub mod authority;
+pub mod belongings;
 pub mod bits;
 pub mod chip;
 pub mod disks;

@@ -3,13 +3,13 @@
 use crate::Seeded;
 use crate::authority::Authority;
 use crate::chip::{Boot, Chip, TCB};
+use migration::Wiped;
 use migration::chain::Generation;
 use migration::destination::{self, Destination};
 use migration::source::{self, Bearer, Source};
 use migration::{Arrival, Grant, Identity, Measurement, Pending, Refusal, Terms, Tombstone};
 use std::sync::LazyLock;
 use tpm_crypto::ecc::{Curve, Scalar};
-use zeroize::Zeroizing;
 
 /// The old firmware.
 pub const OLD: Measurement = [0x01; 48];
@@ -141,7 +141,7 @@ impl<'a> Scene<'a> {
             source::Next::Nothing | source::Next::Lives => Vec::new(),
             source::Next::Send(message) => vec![forth(message)],
             source::Next::HandOver => {
-                let state = Zeroizing::new(self.state.clone());
+                let state = Wiped::of(self.state.clone());
                 let mut all = vec![forth(self.source.hand_over(state, EPOCH, BOOT_NONCE, &mut self.rng)?)];
                 while let Some(chunk) = self.source.next_chunk()? {
                     all.push(forth(chunk));

@@ -11,12 +11,12 @@ use client::platform::{CountedEntropy, ManualClock};
 use client::session::{Start, Transport};
 use client::template::{creation, ecc_storage};
 use core::time::Duration;
+use migration::Wiped;
 use migration::destination::{self, Destination};
 use migration::source::{self, Bearer, Source};
 use migration::{Arrival, Refusal, Tombstone};
 use std::time::Instant;
 use tpm_core::{Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
-use zeroize::Zeroizing;
 
 /// A TPM and its platform.
 pub struct Platform {
@@ -52,8 +52,8 @@ impl Platform {
     }
 
     /// The whole state.
-    pub fn state(&self) -> Zeroizing<Vec<u8>> {
-        let mut state = Zeroizing::new(vec![0; MAX_STATE_SIZE]);
+    pub fn state(&self) -> Wiped {
+        let mut state = Wiped::of(vec![0; MAX_STATE_SIZE]);
         let len = self.tpm.export(StateForm::Whole, &mut state).expect("room for it");
         state.truncate(len);
         state

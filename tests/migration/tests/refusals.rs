@@ -1,6 +1,7 @@
 //! Each refusal by its name, one test for each threat. Who refuses is part of it: a source that refuses has shown no
 //! secret, a destination that refuses has taken none.
 
+use migration::Wiped;
 use migration::chain::Generation;
 use migration::destination::Destination;
 use migration::message::{self, Kind, MAX_MESSAGE};
@@ -13,7 +14,6 @@ use moves::scene::{
     BOOT_NONCE, CHIP_A, CHIP_B, EPOCH, IDENTITY, Letter, MILAN, MOST, NEW, OLD, OTHER, Owner, Scene, To, terms,
 };
 use tpm_crypto::hash::{HashAlg, digest};
-use zeroize::Zeroizing;
 
 /// What neither lists.
 const STRANGER: Measurement = [0x66; 48];
@@ -514,7 +514,7 @@ fn a_grant_whose_last_epoch_is_past() {
     let proof = scene.deliver(&answer).unwrap().remove(0);
     let (_, ready) = scene.deliver(&proof).unwrap().remove(0);
     assert!(matches!(scene.source.receive(&ready, &mut scene.a), Ok(source::Next::HandOver)));
-    let late = scene.source.hand_over(Zeroizing::new(vec![1]), EPOCH + 1, BOOT_NONCE, &mut scene.rng);
+    let late = scene.source.hand_over(Wiped::of(vec![1]), EPOCH + 1, BOOT_NONCE, &mut scene.rng);
     assert_eq!(late.err(), Some(Refusal::GrantExpired));
     assert!(scene.source.answers() && scene.source.is_over());
 }
@@ -614,7 +614,7 @@ fn there_are_no_more_epochs() {
         let proof = scene.deliver(&answer).unwrap().remove(0);
         let (_, ready) = scene.deliver(&proof).unwrap().remove(0);
         scene.source.receive(&ready, &mut scene.a).unwrap();
-        let begun = scene.source.hand_over(Zeroizing::new(vec![1]), epoch, BOOT_NONCE, &mut scene.rng);
+        let begun = scene.source.hand_over(Wiped::of(vec![1]), epoch, BOOT_NONCE, &mut scene.rng);
         assert_eq!(begun.err(), (!good).then_some(Refusal::Epoch));
     }
 }
@@ -647,7 +647,7 @@ fn a_message_of_another_version_or_kind_or_shape() {
         scene.deliver(&(To::Destination, message)).unwrap_err()
     };
     assert_eq!(with(0, 2), Refusal::Version);
-    assert_eq!((with(1, 0), with(1, 12), with(2, 1), with(3, 1), with(7, 1)), {
+    assert_eq!((with(1, 0), with(1, 13), with(2, 1), with(3, 1), with(7, 1)), {
         let shape = Refusal::Shape;
         (shape, shape, shape, shape, shape)
     });
@@ -707,7 +707,7 @@ fn a_destination_that_has_kept_another_state() {
     let (mut source, _, mut mine, _) = with_own_channel();
     let ready = mine.seal(Kind::Ready, &[]).unwrap();
     assert!(matches!(source.receive(&ready, &mut a()), Ok(source::Next::HandOver)));
-    source.hand_over(Zeroizing::new(vec![1, 2, 3]), EPOCH, BOOT_NONCE, &mut Seeded::new("")).unwrap();
+    source.hand_over(Wiped::of(vec![1, 2, 3]), EPOCH, BOOT_NONCE, &mut Seeded::new("")).unwrap();
     while source.next_chunk().unwrap().is_some() {}
     assert!(!source.answers());
     let other = digest(HashAlg::Sha384, &[&[1, 2, 4]]);

@@ -2,11 +2,12 @@
 //! disks then, one TPM and no more can be brought up, with what was in it.
 
 use client::chance::Chance;
-use migration::Terms;
+use migration::Wiped;
 use migration::channel::{Channel, Side};
 use migration::destination::{self, Destination};
-use migration::disk::{Origin, Resting, entomb, keep, live, origin, resting, waiting};
+use migration::disk::{Origin, Resting, entomb, keep, origin, resting, settle, waiting};
 use migration::source::{self, Bearer, Source};
+use migration::{Arrival, Terms};
 use moves::Seeded;
 use moves::chip::Boot;
 use moves::scene::{CHIP_A, CHIP_B, NEW, OLD, terms};
@@ -14,7 +15,6 @@ use sealed::layout::ROOM;
 use sealed::{Beginning, Found, Fresh, Root, Roots, StateDisk, Writer};
 use simulate::drive::{Drive, Image};
 use tpm_core::store::MAX_RECORD_SIZE;
-use zeroize::Zeroizing;
 
 type Disk = StateDisk<Vec<u8>, Drive>;
 
@@ -79,7 +79,7 @@ fn moving(terms: &[Terms; 2], left: [Option<usize>; 2], chance: &mut Chance) -> 
     let mut destination = Destination::new(&terms[1], true, MAX_RECORD_SIZE, None).unwrap();
     let ready = destination.proven(identity, epoch, channel(Side::Destination), reports[1], reports[0]).unwrap();
     assert!(matches!(source.receive(&ready, &mut old), Ok(source::Next::HandOver)));
-    let head = source.hand_over(Zeroizing::new(WHOLE.to_vec()), epoch, boot_nonce, &mut rng).unwrap();
+    let head = source.hand_over(Wiped::of(WHOLE.to_vec()), epoch, boot_nonce, &mut rng).unwrap();
     destination.receive(&head, &mut new, &mut rng).unwrap();
     let mut b = None;
     while let Some(chunk) = source.next_chunk().unwrap() {
@@ -114,6 +114,12 @@ fn moving(terms: &[Terms; 2], left: [Option<usize>; 2], chance: &mut Chance) -> 
     };
     let lived = live(&mut b, &arrival, RECORD).is_ok();
     outcome(a, &mut b, Some(receipt), lived)
+}
+
+/// Keeps it as one that lives.
+fn live(disk: &mut Disk, arrival: &Arrival, record: &[u8]) -> Result<(), sealed::Refusal<simulate::drive::Off>> {
+    settle(disk, arrival)?;
+    disk.commit(record)
 }
 
 /// What a boot finds.

@@ -117,7 +117,7 @@ fn a_tpm_that_has_moved_leaves_a_tombstone_with_the_anchors() {
     let (world, disk) = (World::new(2, 3), Image::prepared());
     let mut machine = world.boot(&disk).unwrap();
     let alive = disk.copy();
-    machine.keeping.entomb(|disk| disk.commit_moved(&[]).map_err(crate::refused)).unwrap();
+    machine.keeping.entomb(super::bury).unwrap();
     assert_eq!(refusal(world.boot(&alive)).0, Reason::Old);
     let (reason, line) = refusal(world.boot(&disk));
     assert_eq!((reason, line.contains("has moved")), (Reason::NotOurs, true), "{line}");
@@ -129,7 +129,7 @@ fn a_tombstone_that_is_not_registered_is_not_told_and_is_registered_by_the_next_
     let mut machine = world.boot(&disk).unwrap();
     let alive = disk.copy();
     world.up(&[false; 3]);
-    let entombed = machine.keeping.entomb(|disk| disk.commit_moved(&[]).map_err(crate::refused));
+    let entombed = machine.keeping.entomb(super::bury);
     assert_eq!(why(entombed).0, Reason::Anchors);
     assert_eq!(why(machine.keeping.register_tombstone()).0, Reason::Anchors);
     drop(machine);

@@ -1,4 +1,4 @@
-//! The recovery key as text: 32 octets and two of their digest, in base32, in groups of five.
+//! The recovery key, and the owner's, as text: 32 octets and two of their digest, in base32, in groups of five.
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::{BASE32_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -35,23 +35,27 @@ fn parse(text: &str) -> Result<Zeroizing<[u8; OCTETS]>> {
     let letters = lines.flat_map(str::chars).filter(|letter| !letter.is_whitespace() && *letter != '-');
     let letters = Zeroizing::new(letters.map(|letter| letter.to_ascii_uppercase()).collect::<String>());
     let whole = BASE32_NOPAD.decode(letters.as_bytes()).ok().map(Zeroizing::new);
-    let whole = whole.context("it is no recovery key: it has letters that none has, or another length")?;
-    let (octets, sum) = whole.split_at_checked(OCTETS).context("it is no recovery key: it is too short")?;
+    let whole = whole.context("it is no key of ours: it has letters that none has, or another length")?;
+    let (octets, sum) = whole.split_at_checked(OCTETS).context("it is no key of ours: it is too short")?;
     let octets: [u8; OCTETS] = octets.try_into()?;
-    ensure!(sum == checksum(&octets), "it is no recovery key: a letter is wrong, or some are missing");
+    ensure!(sum == checksum(&octets), "it is no key of ours: a letter is wrong, or some are missing");
     Ok(Zeroizing::new(octets))
 }
 
 /// The key in a file, or from standard input.
 pub(crate) fn read(file: &Path) -> Result<RecoveryKey> {
+    RecoveryKey::new(&*octets(file)?).ok().context("no key follows from it")
+}
+
+/// The octets of a key in a file, or from standard input.
+pub(crate) fn octets(file: &Path) -> Result<Zeroizing<[u8; OCTETS]>> {
     let mut text = Zeroizing::new(String::new());
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("standard input")?;
     } else {
         fs::File::open(file)?.read_to_string(&mut text).with_context(|| file.display().to_string())?;
     }
-    let octets = parse(&text).with_context(|| file.display().to_string())?;
-    RecoveryKey::new(&octets).ok().context("no key follows from it")
+    parse(&text).with_context(|| file.display().to_string())
 }
 
 pub(crate) fn hex(octets: &[u8]) -> String {

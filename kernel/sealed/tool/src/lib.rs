@@ -6,19 +6,22 @@
 //! | module | is |
 //! |---|---|
 //! | `file` | a disk that is a file or a block device, and an exported record |
-//! | `key` | the recovery key as text |
+//! | `key` | keys as text |
+//! | `owner` | what a state's owner signs |
 //! | `inside` | what of an opened state may be seen |
 //! | `verbs` | what the program does |
 
 mod file;
 mod inside;
 mod key;
+mod owner;
 mod verbs;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Looks at, checks, prepares, exports, imports and compares the disks on which Quoin keeps a TPM's state.
+/// Looks at, checks, prepares, exports, imports and compares the disks on which Quoin keeps a TPM's state; signs where
+/// that may go.
 ///
 /// Exit status: 0 done, or nothing wrong; 1 a file cannot be read or written, or something else; 2 wrong options; 3 not
 /// a state disk; 4 damaged; 5 no key here opens it; 6 two states differ; 7 something is in the way and nothing was
@@ -96,6 +99,35 @@ enum Verb {
         /// says whose key the state is sealed for.
         #[arg(long, value_name = "DIGEST", requires = "recovery_key", value_parser = key::digest)]
         attested: Option<[u8; 32]>,
+    },
+    /// Make a key of a state's owner and print it, once, with the public key for the measured settings.
+    ///
+    /// Whoever has it says to which firmwares the TPM of one that names it may go. Keep it offline.
+    OwnerKey,
+    /// Print the public key of an owner's key, in hexadecimal, for the measured settings.
+    OwnerPoint {
+        /// The owner's key's file, or `-`.
+        owner_key: PathBuf,
+    },
+    /// Sign that one firmware may follow another with a TPM (docs/migration.md), and write that into a file.
+    Grant {
+        /// The file, which is made: for the program that begins the migration.
+        file: PathBuf,
+        /// The owner's key's file, or `-`.
+        #[arg(long, value_name = "FILE")]
+        owner_key: PathBuf,
+        /// The launch measurement of the firmware that has the TPM, in hexadecimal.
+        #[arg(long, value_name = "DIGEST", value_parser = owner::measurement)]
+        from: migration::Measurement,
+        /// The launch measurement of the firmware that it may go to.
+        #[arg(long, value_name = "DIGEST", value_parser = owner::measurement)]
+        to: migration::Measurement,
+        /// The TPM's identity, in hexadecimal; without it any TPM of a firmware that names the owner.
+        #[arg(long, value_name = "IDENTITY", value_parser = key::digest)]
+        identity: Option<[u8; 32]>,
+        /// The last epoch of the state at which it may go: there is no clock, and each boot and commit is one epoch.
+        #[arg(long, value_name = "EPOCH")]
+        until: u64,
     },
     /// Compare two states that the recovery key opens, secrets left out.
     Diff {

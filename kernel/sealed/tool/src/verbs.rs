@@ -3,6 +3,7 @@
 use crate::file::{Disk, Record, Refused, write_new};
 use crate::inside::{Fact, Inside};
 use crate::key::{self, hex};
+use crate::owner;
 use crate::{Cli, Done, Verb};
 use anyhow::{Context, Result, anyhow, bail};
 use core::fmt;
@@ -52,6 +53,13 @@ pub fn run(cli: &Cli) -> Result<Done> {
         Verb::Check { file, recovery_key } => check(file, recovery_key.as_deref())?,
         Verb::RecoveryKey => new_key()?,
         Verb::RecoveryPoint { recovery_key } => format!("{}\n", hex(&key::read(recovery_key)?.public().octets())),
+        Verb::OwnerKey => owner::new_key()?,
+        Verb::OwnerPoint { owner_key } => owner::public(owner_key)?,
+        Verb::Grant { file, owner_key, from, to, identity, until } => {
+            let terms = owner::Terms { identity: *identity, from, to, until: *until };
+            write_new(file, &owner::grant(owner_key, &terms)?)?;
+            format!("{} says that it may go until epoch {until}\n", file.display())
+        }
         Verb::Export { disk, file, recovery_key } => export(disk, file, recovery_key)?,
         Verb::Import { file, disk, recovery_key, attested } => match (recovery_key, attested) {
             (Some(key), Some(digest)) => import_for(file, disk, &key::read(key)?, digest)?,

@@ -362,3 +362,48 @@ fn wrong_options_are_told_by_status_2() {
     assert_eq!(run(&["import", "a", "b", "--recovery-key", "c"]).status.code(), Some(2));
     assert_eq!(run(&["import", "a", "b", "--recovery-key", "c", "--attested", "xy"]).status.code(), Some(2));
 }
+
+/// The grant is the owner's by the crate that the firmware has, and by nothing else of it.
+#[test]
+fn an_owner_signs_that_one_firmware_may_follow_another() {
+    let place = Place::new();
+    fs::write(place.path("owner"), said(&run(&["owner-key"]))).unwrap();
+    let text = fs::read_to_string(place.path("owner")).unwrap();
+    let public = said(&place.run(&["owner-point", "@owner"]));
+    assert!(text.contains(public.trim()), "{text}");
+    let (from, to) = ("1a".repeat(48), "2b".repeat(48));
+    let sign = |file: &str| {
+        let options = ["--owner-key", "@owner", "--from", &from, "--to", &to, "--until", "9"];
+        place.run(&[&["grant", file][..], &options].concat())
+    };
+    said(&sign("@grant"));
+    let grant = migration::Grant::parse(&fs::read(place.path("grant")).unwrap()).unwrap();
+    assert_eq!((grant.identity, grant.from, grant.to, grant.until), ([0; 32], [0x1a; 48], [0x2b; 48], 9));
+    let point: Vec<u8> = (0..192).step_by(2).map(|at| u8::from_str_radix(&public[at..at + 2], 16).unwrap()).collect();
+    let owner: [u8; 96] = point.try_into().unwrap();
+    assert!(grant.is_signed_by(&owner));
+    for bit in 0..8 * 136 {
+        let mut octets = grant.octets();
+        octets[bit / 8] ^= 1 << (bit % 8);
+        assert!(!migration::Grant::parse(&octets).unwrap().is_signed_by(&owner), "bit {bit}");
+    }
+    // What is there stays.
+    assert_eq!(sign("@grant").status.code(), Some(1));
+    let none = place.run(&[
+        "grant",
+        "@other",
+        "--owner-key",
+        "@owner",
+        "--from",
+        &"00".repeat(48),
+        "--to",
+        &to,
+        "--until",
+        "9",
+    ]);
+    assert_eq!(none.status.code(), Some(1));
+    assert_eq!(
+        run(&["grant", "a", "--owner-key", "b", "--from", "xy", "--to", &to, "--until", "9"]).status.code(),
+        Some(2)
+    );
+}

@@ -17,7 +17,7 @@ pub(super) fn run(images: &Images) -> Result<Totals> {
     for (says, settings) in [
         ("Unknown(5)", Settings::default().with_kind(5, b"")),
         ("Twice(1)", policy(good).with(Setting::Policy, good)),
-        ("NotObeyed(Successors)", policy(good).with(Setting::Successors, b"x")),
+        ("the successors", policy(good).with(Setting::Successors, b"x")),
         ("Version", policy(b"\x02\0\0\0")),
         ("Short", policy(b"\x01\0\x01\0")),
         ("Behind", policy(b"\x01\0\0\0\0")),

@@ -1,0 +1,243 @@
+//! A TPM that moves from one running firmware to another, between machines with different mock chips (docs/migration.md).
+
+mod machine;
+mod refusals;
+mod travel;
+
+use super::{Totals, case};
+use anyhow::{Context, Result, ensure};
+use core::time::Duration;
+use host::devices::FileDisk;
+use host::psp::Identity;
+use host::qemu::Folder;
+use host::timeline;
+use machine::{Attested, Client, FAILURE, GET_RANDOM, Images, Machine, SUCCESS, attested};
+use migration::Refusal;
+use migration::message::Kind;
+use moves::belongings::Belongings;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use travel::{Journey, Letter, Order, To, travel};
+
+/// Bits of the state's flags.
+const KEPT: u32 = 1;
+const MIGRATED: u32 = 8;
+/// How far a TPM's clock may go while it moves on an emulated computer, which is busy.
+const MOST_MS: u64 = 600_000;
+
+/// What `cargo xtask migrate` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To another chip, with a new firmware.
+    Chip,
+    /// To a new firmware on the same chip: an update.
+    Update,
+}
+
+/// Moves a TPM as told, and says each step.
+pub fn show(way: Way) -> Result<()> {
+    let images = Images::build()?;
+    let folder = Folder::new()?;
+    let mut scene = Scene::begin(&images, folder.path(), way)?;
+    let begun = Instant::now();
+    let journey = scene.travel(&images, &mut |letter| {
+        let to = if letter.to == To::Source { "to the source" } else { "to the destination" };
+        let kind = letter.kind().map_or_else(|| String::from("?"), |kind| format!("{kind:?}").to_lowercase());
+        timeline::say(begun.elapsed(), &kind, &format!("{} octets {to}", letter.octets.len()));
+        Order::Deliver
+    })?;
+    let silence = scene.arrived(&images, &journey)?;
+    timeline::say(begun.elapsed(), "it is all there", "keys, objects, PCRs, the session, clock and counts");
+    println!(
+        "from the last answer of the source to the first of the destination: {:.1} s, on an emulated computer and with \
+         the start of a guest; natively: cargo xtask simulate migration-time",
+        silence.as_secs_f64()
+    );
+    scene.later(&images)?;
+    timeline::say(begun.elapsed(), "both started again", "the source gives its receipt, the destination has the TPM");
+    Ok(())
+}
+
+/// A source whose TPM has something, and a destination that waits.
+struct Scene {
+    disks: [PathBuf; 2],
+    chips: [Identity; 2],
+    source: Machine,
+    destination: Machine,
+    belongings: Belongings,
+    before: Attested,
+}
+
+impl Scene {
+    fn begin(images: &Images, folder: &Path, way: Way) -> Result<Self> {
+        let there = if way == Way::Chip { Identity::another() } else { Identity::development() };
+        let chips = [Identity::development(), there];
+        let disks = [prepared(folder, "source")?, prepared(folder, "destination")?];
+        let mut source = Machine::started(&images.old, &chips[0], Some(&disks[0]), "")?;
+        let belongings = made(&mut source)?;
+        let before = attested(&mut source, &images.old, &chips[0])?;
+        ensure!(before.flags == KEPT && before.origin == [0; 32], "flags {:#x} at the source", before.flags);
+        timeline::say(source.qemu.elapsed(), "the source", "a TPM with keys, an index, a session in use");
+        let mut destination = Machine::start(&images.new, &chips[1], Some(&disks[1]), "")?;
+        destination.wait_for("a TPM is to come")?;
+        timeline::say(destination.qemu.elapsed(), "the destination", "waits for a TPM, without a guest");
+        Ok(Self { disks, chips, source, destination, belongings, before })
+    }
+
+    fn travel(&mut self, images: &Images, hosts: &mut dyn FnMut(&Letter) -> Order) -> Result<Journey> {
+        let grant = images.owner.grant(&images.old, &images.new)?;
+        travel(&mut self.source, &self.destination.programs, Some(&grant), hosts)
+    }
+
+    /// All is there, and nothing here. How long no TPM answered.
+    fn arrived(&mut self, images: &Images, journey: &Journey) -> Result<Duration> {
+        ensure!(journey.is_live, "it has not arrived: {:?}", journey.refused);
+        let code = self.destination.code(GET_RANDOM)?;
+        let silence = journey.last_answer.context("the source has answered nothing")?.elapsed();
+        ensure!(code == SUCCESS, "the destination's first answer is {code:#x}");
+        found(&mut self.destination, &mut self.belongings)?;
+        let after = attested(&mut self.destination, &images.new, &self.chips[1])?;
+        let origin = &images.old.image.launch.digest[..32];
+        ensure!(after.identity == self.before.identity && after.keys == self.before.keys, "another TPM");
+        ensure!(after.flags == KEPT | MIGRATED && after.origin == origin, "it does not say where it came from");
+        ensure!(after.epoch > self.before.epoch, "epoch {} after {}", after.epoch, self.before.epoch);
+        ensure!(self.source.code(GET_RANDOM)? == FAILURE, "the source answers");
+        ensure!(attested(&mut self.source, &images.old, &self.chips[0]).is_err(), "the source attests its TPM");
+        ensure!(self.source.has_said("the TPM has moved"), "the source says nothing of it");
+        Ok(silence)
+    }
+
+    /// Both are started once more.
+    fn later(self, images: &Images) -> Result<()> {
+        let Self { disks, chips, source, destination, belongings, before } = self;
+        drop((source, destination));
+        let mut source = Machine::start(&images.old, &chips[0], Some(&disks[0]), "")?;
+        source.wait_for("whoever asks is given its receipt")?;
+        let mut destination = Machine::started(&images.new, &chips[1], Some(&disks[1]), "")?;
+        let relay = destination.payload()?;
+        caught(|| belongings.find_later(&mut Client(relay)))?;
+        let after = attested(&mut destination, &images.new, &chips[1])?;
+        ensure!(after.keys == before.keys && after.flags == KEPT | MIGRATED, "{after:?}");
+        ensure!(!source.has_said("quoin: guest"), "the source has started a guest");
+        Ok(())
+    }
+}
+
+fn prepared(folder: &Path, name: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    FileDisk::prepare(&path)?;
+    Ok(path)
+}
+
+fn made(machine: &mut Machine) -> Result<Belongings> {
+    let relay = machine.payload()?;
+    caught(|| Belongings::make(&mut Client(relay)))
+}
+
+fn found(machine: &mut Machine, belongings: &mut Belongings) -> Result<()> {
+    let relay = machine.payload()?;
+    caught(|| belongings.find(&mut Client(relay), MOST_MS))
+}
+
+/// What asserts, as a case.
+fn caught<R>(work: impl FnOnce() -> R) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| anyhow::anyhow!("it is not as it was: see above"))
+}
+
+/// The suite's short form.
+pub fn run() -> Result<Totals> {
+    let images = Images::build()?;
+    let folder = Folder::new()?;
+    let mut totals =
+        case("a TPM moves to a new firmware on another chip, and lives on there alone", moved(&images, &folder));
+    totals += case("an update: to a new firmware on the same chip", updated(&images, &folder));
+    totals +=
+        case("the receipt is lost: the destination asks, also after its next boot", receipt_lost(&images, &folder));
+    totals += case("the word that the state is kept is lost: the source goes on", kept_lost(&images, &folder));
+    totals += refusals::run(&images)?;
+    Ok(totals)
+}
+
+/// And from there to the first chip again, by the setting that lets this measurement follow itself.
+fn moved(images: &Images, folder: &Folder) -> Result<()> {
+    let place = sub(folder, "moved")?;
+    let mut scene = Scene::begin(images, &place, Way::Chip)?;
+    let journey = scene.travel(images, &mut |_| Order::Deliver)?;
+    scene.arrived(images, &journey)?;
+    let disk = prepared(&place, "third")?;
+    let mut third = Machine::start(&images.new, &scene.chips[0], Some(&disk), "")?;
+    third.wait_for("a TPM is to come")?;
+    let journey = travel(&mut scene.destination, &third.programs, Some(&[]), &mut |_| Order::Deliver)?;
+    ensure!(journey.is_live, "it has not arrived there: {:?}", journey.refused);
+    found(&mut third, &mut scene.belongings)?;
+    let after = attested(&mut third, &images.new, &scene.chips[0])?;
+    ensure!(after.origin == images.new.image.launch.digest[..32] && after.keys == scene.before.keys, "{after:?}");
+    Ok(())
+}
+
+fn updated(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "updated")?, Way::Update)?;
+    let journey = scene.travel(images, &mut |_| Order::Deliver)?;
+    scene.arrived(images, &journey)?;
+    scene.later(images)
+}
+
+/// The hosts lose *gone*; then the destination loses its power, and asks when it has it again.
+fn receipt_lost(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "receipt")?, Way::Chip)?;
+    let journey = scene.travel(images, &mut |letter| match letter.kind() {
+        Some(Kind::Gone) => Order::End,
+        _ => Order::Deliver,
+    })?;
+    ensure!(!journey.is_live && scene.source.code(GET_RANDOM)? == FAILURE, "the source answers, or the destination");
+    ensure!(!scene.destination.has_said("quoin: guest"), "the destination has started a guest");
+    let disk = scene.disks[1].clone();
+    let chip = scene.chips[1].clone();
+    scene.destination = Machine::start(&images.new, &chip, Some(&disk), "")?;
+    scene.destination.wait_for("waits for its receipt")?;
+    let mut journey = travel(&mut scene.source, &scene.destination.programs, None, &mut |_| Order::Deliver)?;
+    // What was the source's last answer is long ago.
+    journey.last_answer = Some(Instant::now());
+    scene.arrived(images, &journey).map(drop)
+}
+
+/// The hosts lose *kept*: the source goes on, and moves when it is asked again.
+fn kept_lost(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "kept")?, Way::Chip)?;
+    let journey = scene.travel(images, &mut |letter| match letter.kind() {
+        Some(Kind::Kept) => Order::End,
+        _ => Order::Deliver,
+    })?;
+    ensure!(!journey.is_live && scene.source.code(GET_RANDOM)? == SUCCESS, "the source does not go on");
+    ensure!(scene.source.has_said("the TPM stays: it was given up"), "the source says nothing of it");
+    found(&mut scene.source, &mut scene.belongings)?;
+    let journey = scene.travel(images, &mut |_| Order::Deliver)?;
+    scene.arrived(images, &journey).map(drop)
+}
+
+fn sub(folder: &Folder, name: &str) -> Result<PathBuf> {
+    let path = folder.path().join(name);
+    fs_err::create_dir(&path)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use host::psp::Identity;
+    use migration::chain::{AMD, DEVELOPMENT};
+    use quoin_verify::roots;
+    use sha2::{Digest, Sha384};
+
+    /// The verifier has AMD's certificates, and the firmware their digests.
+    #[test]
+    fn the_firmwares_roots_are_the_verifiers() {
+        assert_eq!(AMD.len(), roots::AMD.len());
+        for (root, verifiers) in AMD.iter().zip(roots::AMD.iter()) {
+            assert_eq!(root.sha384[..], Sha384::digest(&verifiers.ark)[..], "{:?}", root.generation);
+        }
+        for chip in [Identity::development(), Identity::another()] {
+            assert_eq!(DEVELOPMENT.sha384[..], Sha384::digest(chip.ark)[..]);
+        }
+    }
+}

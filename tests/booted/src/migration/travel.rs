@@ -1,0 +1,171 @@
+//! The hosts between two firmwares: they carry messages, or do something else with them.
+
+use super::machine::{GET_RANDOM, Machine, SUCCESS};
+use anyhow::{Context, Result, ensure};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use host::devices::Programs;
+use host::relay::{Relay, SerialRelay};
+use migration::Refusal;
+use migration::message::Kind;
+use relay::service;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Instant;
+
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Between two commands of the guest at the source, which is asked between them.
+const PACE: Duration = Duration::from_millis(15);
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum To {
+    /// From the destination.
+    Source,
+    /// From the source.
+    Destination,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    /// Where it goes.
+    pub(super) to: To,
+    /// The message.
+    pub(super) octets: Vec<u8>,
+    /// When it came.
+    pub(super) at: Instant,
+}
+
+impl Letter {
+    /// What it is, if it is anything.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::of(&self.octets).ok().map(|(kind, _)| kind)
+    }
+}
+
+/// What the hosts do with a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// It arrives.
+    Deliver,
+    /// Something else arrives in its place.
+    Instead(Vec<u8>),
+    /// It is lost.
+    Lose,
+    /// It is lost, and nothing is carried any more.
+    End,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Journey {
+    /// All letters, in order.
+    pub(super) letters: Vec<Letter>,
+    /// The last answer of the source's TPM that was one.
+    pub(super) last_answer: Option<Instant>,
+    /// The source's TPM is in failure mode.
+    pub(super) is_dead: bool,
+    /// The destination says that it lives.
+    pub(super) is_live: bool,
+    /// Who refused, and why.
+    pub(super) refused: Option<(To, Refusal)>,
+}
+
+/// Carries letters until the destination lives, somebody refuses, or the hosts have enough. `begin`: what the source is
+/// asked with. While that goes on, its guest has commands for the TPM.
+pub(super) fn travel(
+    source: &mut Machine,
+    destination: &Programs,
+    begin: Option<&[u8]>,
+    hosts: &mut dyn FnMut(&Letter) -> Order,
+) -> Result<Journey> {
+    let mut relay = source.relay.take().context("the source has no payload")?;
+    let stop = AtomicBool::new(false);
+    let mut journey = Journey::default();
+    let (carried, relay, (last_answer, is_dead)) = thread::scope(|scope| {
+        let guest = scope.spawn(|| {
+            let seen = guest(&mut relay, &stop);
+            (relay, seen)
+        });
+        let carried = carry(&source.programs, destination, begin, hosts, &mut journey);
+        stop.store(true, Ordering::Release);
+        let (relay, seen) = guest.join().map_err(|_| anyhow::anyhow!("the guest's thread has ended"))?;
+        Ok::<_, anyhow::Error>((carried, relay, seen))
+    })?;
+    source.relay = Some(relay);
+    carried.with_context(|| format!("after {} letters\n{}", journey.letters.len(), source.qemu.last_lines()))?;
+    (journey.last_answer, journey.is_dead) = (last_answer, is_dead);
+    Ok(journey)
+}
+
+/// A guest's commands: when the last was answered, and whether one was not.
+fn guest(relay: &mut SerialRelay<UnixStream>, stop: &AtomicBool) -> (Option<Instant>, bool) {
+    let (mut last, mut failed) = (None, false);
+    while !stop.load(Ordering::Acquire) {
+        match relay.tpm(GET_RANDOM) {
+            Ok(answer) if client::command::response_code(&answer) == SUCCESS => last = Some(Instant::now()),
+            Ok(_) => failed = true,
+            // The machine has ended.
+            Err(_) => break,
+        }
+        thread::sleep(PACE);
+    }
+    (last, failed)
+}
+
+fn carry(
+    source: &Programs,
+    destination: &Programs,
+    begin: Option<&[u8]>,
+    hosts: &mut dyn FnMut(&Letter) -> Order,
+    journey: &mut Journey,
+) -> Result<()> {
+    if let Some(grant) = begin {
+        source.send(
+            service::MIGRATION,
+            0,
+            &[&[migration::message::VERSION, Kind::Begin as u8, 0, 0], grant].concat(),
+        )?;
+    }
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        for (from, to, end) in [(source, To::Destination, destination), (destination, To::Source, source)] {
+            let Some(message) = from.receive(Duration::from_millis(1)) else { continue };
+            ensure!(message.service == service::MIGRATION, "a message of service {}", message.service);
+            let letter = Letter { to, octets: message.octets, at: Instant::now() };
+            let order = hosts(&letter);
+            let refusal = refusal(&letter);
+            let is_live = letter.kind() == Some(Kind::Live) && order == Order::Deliver;
+            let arrives = match &order {
+                Order::Deliver => Some(&letter.octets),
+                Order::Instead(other) => Some(other),
+                Order::Lose | Order::End => None,
+            };
+            if let Some(octets) = arrives {
+                end.send(service::MIGRATION, 0, octets)?;
+            }
+            journey.letters.push(letter);
+            if let Some(why) = refusal {
+                // Who says so goes the other way than the letter that was refused.
+                journey.refused = Some((if to == To::Source { To::Destination } else { To::Source }, why));
+                return Ok(());
+            }
+            if is_live {
+                journey.is_live = true;
+                return Ok(());
+            }
+            if order == Order::End {
+                return Ok(());
+            }
+        }
+    }
+    anyhow::bail!("nothing has come of it in {} seconds", PATIENCE.as_secs())
+}
+
+/// Why its sender refuses what came before.
+fn refusal(letter: &Letter) -> Option<Refusal> {
+    let code: [u8; 2] = letter.octets.get(4..6)?.try_into().ok()?;
+    if letter.kind() == Some(Kind::Refused) { Refusal::from_code(u16::from_le_bytes(code)) } else { None }
+}
