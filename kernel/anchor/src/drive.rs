@@ -15,6 +15,8 @@ pub trait Way {
     fn send(&mut self, request: &[u8]);
     /// The next message that came, and the number of its anchor, from 0; nothing when patience is over.
     fn receive(&mut self) -> Option<(usize, [u8; Reply::SIZE])>;
+    /// What came from this anchor was the answer: it says nothing more.
+    fn heard(&mut self, _number: usize) {}
     /// Fresh random octets.
     fn nonce(&mut self) -> Option<[u8; 32]>;
 }
@@ -55,7 +57,9 @@ fn round<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>) {
     while client.state() == State::Waiting {
         let Some((number, reply)) = way.receive() else { return };
         // What changes nothing is waited past: the right answer may still come.
-        let _ = client.hear(number, &reply);
+        if client.hear(number, &reply).is_ok() {
+            way.heard(number);
+        }
     }
 }
 
@@ -94,7 +98,9 @@ pub fn gather<K: Keys>(
 ) -> bool {
     while !enough(client) {
         let Some((number, reply)) = way.receive() else { return false };
-        let _ = client.hear(number, &reply);
+        if client.hear(number, &reply).is_ok() {
+            way.heard(number);
+        }
     }
     true
 }

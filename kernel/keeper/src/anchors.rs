@@ -28,7 +28,7 @@ const PAUSE: u64 = 16;
 pub trait Post: Send {
     /// Sends a message to the anchor of this number. What is lost is lost.
     fn send(&mut self, anchor: u16, message: &[u8]);
-    /// What has come, and from which anchor.
+    /// What has come, and from which anchor. Nothing at all in a message: the host says that this one is not there.
     fn receive(&mut self) -> Option<(u16, Vec<u8>)>;
     /// Milliseconds of a clock that never goes back.
     fn now_ms(&mut self) -> u64;
@@ -97,6 +97,16 @@ struct Rounds<'a> {
     anchors: u32,
     patience_ms: u32,
     until_ms: &'a mut u64,
+    /// Anchors of which nothing more is to come, a bit for each.
+    done: &'a mut u32,
+}
+
+impl Rounds<'_> {
+    /// A bit for each anchor.
+    const fn all(&self) -> u32 {
+        // There are 1 to 16.
+        u32::MAX.unbounded_shr(u32::BITS.saturating_sub(self.anchors))
+    }
 }
 
 impl Way for Rounds<'_> {
@@ -106,22 +116,32 @@ impl Way for Rounds<'_> {
             post.send(u16::try_from(number).unwrap_or(u16::MAX), request);
         }
         *self.until_ms = post.now_ms().saturating_add(self.patience_ms.into());
+        *self.done = 0;
     }
 
-    /// Also a host that sends without end has no more than that patience.
+    /// Also a host that sends without end has no more than that patience. It may say of all that they are not there:
+    /// then none is waited for, and it has lost their answers, which it can do anyhow.
     fn receive(&mut self) -> Option<(usize, [u8; Reply::SIZE])> {
-        let post = self.post.as_mut()?;
-        while post.now_ms() < *self.until_ms {
-            match post.receive() {
-                None => core::hint::spin_loop(),
-                Some((number, octets)) => {
-                    if let Ok(reply) = octets.try_into() {
-                        return Some((number.into(), reply));
-                    }
+        while self.post.as_mut()?.now_ms() < *self.until_ms {
+            let Some((number, octets)) = self.post.as_mut()?.receive() else {
+                if *self.done == self.all() {
+                    return None;
                 }
+                core::hint::spin_loop();
+                continue;
+            };
+            if octets.is_empty() {
+                self.heard(number.into());
+            } else if let Ok(reply) = octets.try_into() {
+                return Some((number.into(), reply));
             }
         }
         None
+    }
+
+    fn heard(&mut self, number: usize) {
+        let bit = u32::try_from(number).ok().and_then(|number| 1_u32.checked_shl(number));
+        *self.done |= bit.unwrap_or(0) & self.all();
     }
 
     fn nonce(&mut self) -> Option<[u8; 32]> {
@@ -152,6 +172,7 @@ pub(crate) struct Anchored {
     nonces: Nonces,
     /// How long the answers to what was sent last are waited for.
     until_ms: u64,
+    done: u32,
     /// Whether this boot has registered a record.
     has_begun: bool,
     /// Commits that were acknowledged since the last registered record.
@@ -189,6 +210,7 @@ impl Anchored {
             post,
             nonces,
             until_ms: 0,
+            done: 0,
             has_begun: false,
             unregistered: 0,
             alone: false,
@@ -198,9 +220,9 @@ impl Anchored {
 
     /// Runs rounds with the client.
     fn ask<R>(&mut self, rounds: impl FnOnce(&mut Rounds<'_>, &mut Client<'static, P384>) -> R) -> R {
-        let Self { quorum, client, post, nonces, until_ms, .. } = self;
+        let Self { quorum, client, post, nonces, until_ms, done, .. } = self;
         let (anchors, patience_ms) = (quorum.n(), quorum.patience_ms());
-        rounds(&mut Rounds { post, nonces, anchors, patience_ms, until_ms }, client)
+        rounds(&mut Rounds { post, nonces, anchors, patience_ms, until_ms, done }, client)
     }
 
     #[inline(never)]

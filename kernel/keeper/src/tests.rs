@@ -81,6 +81,8 @@ enum Habit {
     Garbles,
     /// What is no reply, without end.
     Floods,
+    /// Of an anchor that cannot be reached, an empty message.
+    Tells,
 }
 
 /// An anchor: what it keeps, by the TPM that it is of.
@@ -111,6 +113,9 @@ impl Net {
         let at = usize::from(number);
         let Ok(request) = Request::parse(message) else { return };
         if !request.is_signed::<P384>() || !self.up[at] {
+            if self.habit == Habit::Tells {
+                self.waiting.push_back((number, Vec::new()));
+            }
             return;
         }
         if request.kind == kind::ACCEPT && at + 1 == self.anchors.len() {

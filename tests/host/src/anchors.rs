@@ -13,8 +13,9 @@ use std::process::{Child, Command, Stdio};
 use crate::qemu::Folder;
 use crate::{build, child, devices};
 
-/// How long the firmware waits for anchors: it computes in a machine that is emulated.
-const PATIENCE_MS: u32 = 8000;
+/// How long the firmware waits for an anchor of which the relay does not say that it is not there: long, as disks and
+/// processors here may be busy.
+const PATIENCE_MS: u32 = 60_000;
 
 /// A program that runs until it goes.
 #[derive(Debug)]

@@ -103,6 +103,21 @@ fn a_flood_is_no_answer() {
     assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
 }
 
+/// The relay says who is not there: then nobody is waited for. Of the others all are.
+#[test]
+fn whom_the_relay_cannot_reach_is_not_waited_for() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    world.boot(&disk).unwrap();
+    world.habit(Habit::Tells);
+    world.up(&[false, true, false]);
+    let before_ms = world.net.lock().unwrap().now_ms;
+    let (reason, line) = refusal(world.boot(&disk));
+    assert!(reason == Reason::Anchors && line.ends_with("too few anchors answer: 1"), "{line}");
+    assert!(world.net.lock().unwrap().now_ms < before_ms + u64::from(world.quorum.patience_ms()));
+    world.up(&[false, true, true]);
+    world.boot(&disk).unwrap();
+}
+
 fn setting(anchors: &[u8], share: bool) -> StateSetting<'_> {
     let disk = Some((Wanted::Required, Place::Pci(30, 0)));
     StateSetting { disk, console: None, share, recovery: None, anchors }

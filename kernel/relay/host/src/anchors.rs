@@ -22,8 +22,12 @@ impl Anchors {
             let (back, mut line) = (back.clone(), Line::new(address.clone(), patience));
             thread::spawn(move || {
                 for request in passed {
-                    let answered = line.ask_again(&request);
-                    if let Err(why) = answered.and_then(|reply| back.send(service::ANCHORS, number, &reply)) {
+                    // An empty message: this one is not there, and nobody need wait for it.
+                    let reply = line.ask_again(&request).map(Vec::from).unwrap_or_else(|why| {
+                        log::warn!("{why:#}");
+                        Vec::new()
+                    });
+                    if let Err(why) = back.send(service::ANCHORS, number, &reply) {
                         log::warn!("{why:#}");
                     }
                 }

@@ -35,7 +35,7 @@ use tpm_ports::logging::{self, LevelFilter};
 /// How often is looked whether the program shall end.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long an anchor may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Passes a firmware's messages to programs, and theirs back.
 #[derive(Debug, Parser)]
