@@ -1,5 +1,5 @@
-//! Octets that go without a trace: a state on its way. (With zeroize's own for vectors every program that is built beside
-//! the firmware would need an allocator.)
+//! Octets that go without a trace: a state on its way. (With zeroize's own for vectors every program that is built
+//! beside the firmware would need an allocator.)
 
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};

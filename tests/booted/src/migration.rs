@@ -1,4 +1,5 @@
-//! A TPM that moves from one running firmware to another, between machines with different mock chips (docs/migration.md).
+//! A TPM that moves from one running firmware to another, between machines with different mock chips
+//! (docs/migration.md).
 
 mod machine;
 mod refusals;

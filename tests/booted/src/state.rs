@@ -145,7 +145,8 @@ pub fn waits_of(count: u32) -> Result<String> {
     waits::measured(&required()?, &allowed()?, count)
 }
 
-/// What a user does: three runs, the last with the disk as it was behind the first; the verifier judges what they leave.
+/// What a user does: three runs, the last with the disk as it was behind the first; the verifier judges what they
+/// leave.
 fn remembered(folder: &Path) -> Result<()> {
     let path = |name: &str| folder.join(name).display().to_string();
     let (disk, evidence, memory) = (path("run.disk"), path("evidence"), path("memory.json"));

@@ -2,7 +2,8 @@
 UUID=5f2a5d6e-3a0b-4c57-9a0e-0123456789ab
 NONCE=00112233445566778899aabbccddeeff
 v() { virsh --quiet -c qemu:///session "$@"; }
-# A libvirtd that ends with the script. Where virsh finds none yet, it would start one itself, and ours would have to go.
+# A libvirtd that ends with the script. Where virsh finds none yet, it would start one itself, and ours would have
+# to go.
 serve() {
     export LIBVIRT_AUTOSTART=0
     mkdir -p "$XDG_CONFIG_HOME/libvirt"

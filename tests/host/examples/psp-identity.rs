@@ -1,7 +1,7 @@
-//! Makes a throw-away ARK → ASK → VCEK chain, for two chips, with the names and extensions of AMD's (AMD 57230, "Versioned Chip
-//! Endorsement Key Certificate and KDS Interface Specification"): `cargo run -p host --example psp-identity --
-//! tests/machine/psp`. The root's digests that it prints are what `DEVELOPMENT_ROOT_SHA256` of the verifier
-//! and `DEVELOPMENT` of the crate `migration` must then be.
+//! Makes a throw-away ARK → ASK → VCEK chain, for two chips, with the names and extensions of AMD's (AMD 57230,
+//! "Versioned Chip Endorsement Key Certificate and KDS Interface Specification"): `cargo run -p host --example
+//! psp-identity -- tests/machine/psp`. The root's digests that it prints are what `DEVELOPMENT_ROOT_SHA256` of the
+//! verifier and `DEVELOPMENT` of the crate `migration` must then be.
 
 use anyhow::{Context, Result};
 use core::str::FromStr;

@@ -1,5 +1,5 @@
-//! What a caller has in a TPM, and finds again wherever that goes: an endorsement key, an index that counts, a persistent
-//! key, a loaded object, PCRs, a session in use with its nonces, clock and counts.
+//! What a caller has in a TPM, and finds again wherever that goes: an endorsement key, an index that counts, a
+//! persistent key, a loaded object, PCRs, a session in use with its nonces, clock and counts.
 
 use client::attributes::{nv, session as attr};
 use client::cc;
