@@ -13,9 +13,9 @@ use core::time::Duration;
 use fs_err as fs;
 use host::boot::{self, Built};
 use host::image::Image;
-use host::qemu::{End, Qemu, Source};
+use host::qemu::{End, Folder, Qemu, Source};
 use host::relay::{AttestCall, Attestation, Relay, result_name};
-use host::{build, workspace};
+use host::{build, collect, workspace};
 use mutations::{MUTATIONS, POLICIES};
 use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts};
@@ -25,6 +25,7 @@ use quoin_verify::chip::{ARK_GUID, ASK_GUID, VCEK_GUID, certificate};
 use quoin_verify::evidence::folder::{Evidence, Kind};
 use quoin_verify::policy::{Policy, Rules};
 use quoin_verify::verdict::Verdict;
+use std::process::Command;
 
 /// Codes of kernel/src/fatal.rs.
 const NO_REPORT: u8 = 12;
@@ -278,12 +279,30 @@ fn attested(built: &Built) -> Result<()> {
     ensure!(single.rax == 0 && manifest.ends_with(&single.manifest), "the service alone says otherwise");
     let find = |guid| Ok::<_, anyhow::Error>(certificate(&certificates, guid)?.to_vec());
     let (ark, ask, vcek) = (find(ARK_GUID)?, find(ASK_GUID)?, find(VCEK_GUID)?);
-    let evidence = Evidence { kind: Kind::Report, report, manifest, ark, ask, vcek, nonce, ..Evidence::default() };
+    let alone = Evidence { kind: Kind::Report, report, manifest, ark, ask, vcek, nonce, ..Evidence::default() };
+    named(built, &alone)?;
+    // What `run` leaves, judged by the verb.
+    let gathered = collect::gather(&mut relay, &built.image.launch.digest)?;
+    named(built, &gathered)?;
+    let folder = Folder::new()?;
+    gathered.write(folder.path())?;
+    let policy = folder.path().join("policy.toml");
+    fs::write(&policy, "version = 1\nfirmware.weaknesses = [\"tcb\"]\n")?;
+    let mut verify = Command::new(std::env::current_exe()?);
+    verify.args(["verify", "--development-root", "--igvm"]).arg(&built.path);
+    let output = verify.arg("--policy-file").arg(&policy).arg(folder.path()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(64) && said.contains("FAILED  named weaknesses"), "{}: {said}", output.status);
+    Ok(())
+}
+
+/// Evidence of this firmware names both weaknesses, and a policy that does not list one refuses it.
+fn named(built: &Built, evidence: &Evidence) -> Result<()> {
     let judged = |policy: &str| {
         let policy = Policy::parse(&format!("version = 1\n{policy}"))?;
         let rules = Rules { policy, ..Rules::default() };
         let expectations = quoin_verify::Expectations { rules, ..built.expectations()? };
-        let verdict = Verdict::of(&evidence, &expectations).to_json();
+        let verdict = Verdict::of(evidence, &expectations).to_json();
         let last = verdict["steps"].as_array().and_then(|steps| steps.last()).context("no steps")?.clone();
         Ok::<_, anyhow::Error>((verdict["status"].clone(), last["says"].as_str().unwrap_or_default().to_owned()))
     };
