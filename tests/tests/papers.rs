@@ -118,7 +118,7 @@ fn comments(name: &str) -> Option<fn(&str) -> bool> {
     let ending = name.rsplit(['.', '/']).next()?;
     match ending {
         "rs" | "c" => Some(|line| line.trim_start().starts_with(['*', '/']) || has_behind(line, " //", "://")),
-        "s" | "sh" | "toml" | "init" | "unlock" | "azure" | "processors" => {
+        "s" | "sh" | "toml" | "init" | "unlock" | "azure" | "kept" | "processors" => {
             Some(|line| line.trim_start().starts_with('#') || has_behind(line, " # ", "\0"))
         }
         // Such a script is short: all of it.

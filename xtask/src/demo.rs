@@ -166,7 +166,7 @@ fn shell(system: &System, steps: &mut Steps) -> Result<ExitCode> {
 }
 
 fn how() -> guest::Boot {
-    guest::Boot { memory: MEMORY, disk: None, timeout: TIMEOUT, verbose: false, qemu: Vec::new() }
+    guest::Boot { memory: MEMORY, disk: None, timeout: TIMEOUT, verbose: false, qemu: Vec::new(), state_disk: None }
 }
 
 fn say_image(system: &System, built: &Built, command_line: &str, image: &OfImage) -> Result<()> {

@@ -2,6 +2,7 @@
 //! console.
 
 use anyhow::Result;
+use host::devices::FileDisk;
 use host::guest::{Boot, interactive};
 use host::{boot, child, debian, qemu};
 use quoin_verify::{digest, screen};
@@ -22,6 +23,10 @@ pub struct Args {
     /// Ends the guest when it takes longer than so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
+    /// The firmware's disk, on which the TPM's state outlives the VM; prepared, if there is no such file. For an image
+    /// made with `--state`.
+    #[arg(long, value_name = "FILE")]
+    state_disk: Option<PathBuf>,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
     verbose: bool,
@@ -37,7 +42,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let built = boot::build_machine_for(&args.image)?;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
-    let Args { memory, disk, timeout, verbose, qemu, .. } = args;
-    let (disk, qemu) = (disk.clone(), qemu.clone());
-    interactive(&built, &Boot { memory: *memory, disk, timeout: *timeout, verbose: *verbose, qemu })
+    if let Some(path) = args.state_disk.as_deref()
+        && FileDisk::prepare_new(path)?
+    {
+        screen::say("state        ", &format!("{} is prepared for a new one", path.display()));
+    }
+    let Args { memory, disk, timeout, verbose, qemu, state_disk, .. } = args;
+    let (disk, qemu, state_disk) = (disk.clone(), qemu.clone(), state_disk.clone());
+    interactive(&built, &Boot { memory: *memory, disk, timeout: *timeout, verbose: *verbose, qemu, state_disk })
 }

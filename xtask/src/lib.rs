@@ -11,6 +11,7 @@
 //! | [`deb`] | the verb of that name: the server's Debian package |
 //! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
+//! | [`disk`] | the verb of that name: what the disk with the TPM's state is proven by |
 //! | [`doctor`] | the verb of that name: what works on this computer |
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
@@ -23,6 +24,8 @@
 //! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |
 //! | [`simulate`] | the verb of that name: kept state |
+//! | [`migrate`] | the verb of that name: a TPM moves |
+//! | [`successors`] | options of `image` for that |
 //! | [`status`] | what exit statuses mean |
 //! | [`mod@test`] | the verb of that name |
 //! | [`tools`] | programs that cargo installs |
@@ -41,6 +44,7 @@ pub mod conformance;
 pub mod deb;
 pub mod demo;
 pub mod deny;
+pub mod disk;
 pub mod doctor;
 pub mod embedding;
 pub mod fuzz;
@@ -58,6 +62,7 @@ pub mod run;
 pub mod served;
 pub mod simulate;
 pub mod status;
+pub mod successors;
 pub mod test;
 pub mod tools;
 pub mod tpm;

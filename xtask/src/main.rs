@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    anchors, bench, boots, capi, ci, clients, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory,
-    migrate, mutants, needs, proofs, run, simulate, status, test, tpm, vectors,
+    anchors, bench, boots, capi, ci, clients, conformance, deb, demo, disk, doctor, fuzz, guest, image, measure,
+    memory, migrate, mutants, needs, proofs, run, simulate, status, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -107,6 +107,9 @@ enum Verb {
     Verify(Box<program::Args>),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
     Image(image::Args),
+    /// Prove what is written to the firmware's disk: QEMU killed 200 times, a history of 300 commands cut after every
+    /// sector, the time that a command waits.
+    Disk(disk::Args),
     /// Boot an image with an operating system in the software SEV-SNP machine, with its serial console on the terminal.
     Guest(guest::Args),
     /// Move a TPM from one running machine to another with a new firmware and another chip, and print each step.
@@ -225,6 +228,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Image(args) => image::run(&args)?,
         Verb::Guest(args) => return guest::run(&args),
         Verb::Migrate(args) => migrate::run(&args)?,
+        Verb::Disk(args) => disk::run(&args)?,
         Verb::Boots(args) => return boots::boots(&args),
         Verb::BootTimes(args) => boots::boot_times(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,

@@ -136,6 +136,10 @@ mod tests {
             unreachable!()
         }
 
+        fn guest_message(&mut self, _message: &[u8]) -> anyhow::Result<(u64, Vec<u8>)> {
+            unreachable!()
+        }
+
         fn register_states(&mut self, _what: &host::relay::RegisterStates) -> anyhow::Result<String> {
             unreachable!()
         }

@@ -67,6 +67,9 @@ const AZURE_CLIENT: &str = "az-snp-vtpm with a vTPM as Azure's";
 /// Every rule of the firmware's policy, by each field. Only by name: a minute and more.
 const POLICY: &str = "firmware policy: every field of report and policy";
 
+/// A disk that falls silent at other moments than the suite before. Only by name: each takes 20 seconds and more.
+const SILENT: &str = "state: a disk that falls silent at any moment";
+
 /// The program.
 pub(crate) const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
 
@@ -102,6 +105,9 @@ const IN_QEMU: &[InQemu] = &[
     ("state: over MMIO", |_| booted::mmio::run()),
     ("state: it outlives the VM", |_| booted::state::run(served::while_cases_run)),
     ("state: anchors", |_| booted::anchors::run()),
+    ("state: a disk that is cut after every sector", |_| booted::state::cut()),
+    ("state: a disk that fails, lies, falls silent", |_| booted::state::bad_disk()),
+    (SILENT, |_| booted::state::silent_disk()),
     ("state: it moves", |_| booted::migration::run()),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
@@ -113,6 +119,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| booted::linux::run()),
     ("guest: an encrypted disk", |_| booted::disk::run()),
     ("guest: a vTPM as Azure's", |_| booted::azure::guest::run()),
+    ("guest: a TPM that is kept", |_| booted::state::guests()),
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
     ("guest: Linux on two processors", |_| booted::processors::two()),
     ("guest: Linux on four processors", |_| booted::processors::four()),
@@ -201,7 +208,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE, POLICY, SNPGUEST_SUITE, AZURE_CLIENT]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

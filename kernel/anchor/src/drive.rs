@@ -85,8 +85,8 @@ pub fn settle<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>) -> Result
     Err(refused(client))
 }
 
-/// Goes on hearing what comes to the request by which the client has settled, until there are shares enough, or patience
-/// is over: `k` are heard by then, and some of these may be wrong.
+/// Goes on hearing what comes to the request by which the client has settled, until there are shares enough: `k` are
+/// heard by then, and some of these may be wrong. Whether there are, when patience is over.
 pub fn gather<K: Keys>(
     way: &mut impl Way,
     client: &mut Client<'_, K>,

@@ -203,12 +203,23 @@ impl Anchored {
         rounds(&mut Rounds { post, nonces, anchors, patience_ms, until_ms }, client)
     }
 
+    #[inline(never)]
+    fn ask_to_settle(&mut self) -> Result<(), Refused> {
+        self.ask(|way, client| drive::settle(way, client))
+    }
+
+    #[inline(never)]
+    fn ask_to_register(&mut self) -> Result<(), Refused> {
+        let own = self.own;
+        self.ask(|way, client| drive::register(way, client, own))
+    }
+
     /// Whether the state that was found is the newest: asked before it is opened.
     ///
     /// # Errors
     /// `Old`; `Anchors`: too few answer, and the settings refuse.
     pub(crate) fn settle(&mut self) -> Result<(), Fatal> {
-        self.ask(|way, client| drive::settle(way, client)).or_else(|why| self.without(why))
+        self.ask_to_settle().or_else(|why| self.without(why))
     }
 
     /// What becomes of a quorum that is not to be had.
@@ -306,8 +317,7 @@ impl Anchored {
             self.unregistered = self.unregistered.saturating_add(1);
             return Ok(());
         }
-        let own = self.own;
-        match self.ask(|way, client| drive::register(way, client, own)) {
+        match self.ask_to_register() {
             Ok(()) => {
                 (self.has_begun, self.unregistered, self.alone) = (true, 0, false);
                 Ok(())
@@ -327,8 +337,7 @@ impl Anchored {
         if self.client.registered().is_some() {
             return Ok(());
         }
-        let held = self.ask(|way, client| drive::settle(way, client));
-        held.or_else(|why| self.never_without(why))
+        self.ask_to_settle().or_else(|why| self.never_without(why))
     }
 
     fn never_without(&mut self, why: Refused) -> Result<(), Fatal> {
@@ -350,9 +359,7 @@ impl Anchored {
     /// # Errors
     /// `Old`, `Anchors`.
     pub(crate) fn must_hold(&mut self) -> Result<(), Fatal> {
-        let own = self.own;
-        let held = self.ask(|way, client| drive::register(way, client, own));
-        held.or_else(|why| self.never_without(why))
+        self.ask_to_register().or_else(|why| self.never_without(why))
     }
 
     /// What is attested: [`flag::ANCHORED`] or [`flag::TOO_FEW`].

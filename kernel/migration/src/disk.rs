@@ -65,7 +65,6 @@ pub fn waiting<R: Room, D: BlockDevice>(disk: &mut StateDisk<R, D>, out: &mut [u
 pub fn entomb<R: Room, D: BlockDevice>(disk: &mut StateDisk<R, D>, tombstone: &Tombstone) -> Result<(), Refusal<D>> {
     disk.beside().set(Section::Handover, &tombstone.octets()).ok_or(sealed::Refusal::Room)?;
     disk.beside().remove(Section::Origin);
-    disk.beside().remove(Section::Anchors);
     disk.commit_moved(&[])
 }
 

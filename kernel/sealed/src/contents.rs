@@ -8,7 +8,7 @@ pub(crate) const HEADER: usize = 8;
 /// TPM that has moved.
 const TPM: u16 = 1;
 /// How many sections there may be beside it.
-pub(crate) const MAX_SECTIONS: usize = 4;
+pub(crate) const MAX_SECTIONS: usize = 3;
 /// Octets of the longest of these.
 pub(crate) const MAX: usize = 512;
 
@@ -20,14 +20,12 @@ pub enum Section {
     Handover = 2,
     /// Where the TPM has come from.
     Origin = 3,
-    /// What the firmware shows to anchors (crate `anchor`).
-    Anchors = 4,
     /// For what comes later.
     Other = 5,
 }
 
 impl Section {
-    const ALL: [Self; MAX_SECTIONS] = [Self::Handover, Self::Origin, Self::Anchors, Self::Other];
+    const ALL: [Self; MAX_SECTIONS] = [Self::Handover, Self::Origin, Self::Other];
 
     fn from_tag(tag: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|section| *section as u16 == tag)
@@ -140,14 +138,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut beside = Beside::new();
-        assert!(beside.set(Section::Anchors, b"a key").is_some());
+        assert!(beside.set(Section::Other, b"a key").is_some());
         assert!(beside.set(Section::Origin, &[7; MAX]).is_some());
         assert!(beside.set(Section::Origin, &[7; MAX + 1]).is_none());
         let mut out = [0; 2048];
         let length = beside.write(b"a TPM", &mut out).unwrap();
         let (read, tpm) = Beside::read(&out[..length]).unwrap();
         assert_eq!(&out[tpm], b"a TPM");
-        assert_eq!(read.get(Section::Anchors), Some(&b"a key"[..]));
+        assert_eq!(read.get(Section::Other), Some(&b"a key"[..]));
         assert_eq!(read.get(Section::Origin), Some(&[7; MAX][..]));
         assert_eq!(read.get(Section::Handover), None);
         for end in 0..length {
@@ -161,11 +159,13 @@ mod tests {
     fn sections_ascend_and_are_known() {
         let section = |tag: u8, octets: &[u8; 1]| [tag, 0, 0, 0, 1, 0, 0, 0, octets[0]].to_vec();
         let of = |parts: &[Vec<u8>]| Beside::read(&parts.concat()).is_some();
-        assert!(of(&[section(1, b"t"), section(2, b"y"), section(4, b"x")]));
+        assert!(of(&[section(1, b"t"), section(2, b"y"), section(5, b"x")]));
         assert!(!of(&[section(2, b"y")]), "no TPM");
-        assert!(!of(&[section(1, b"t"), section(4, b"y"), section(2, b"x")]), "descending");
+        assert!(!of(&[section(1, b"t"), section(5, b"y"), section(2, b"x")]), "descending");
         assert!(!of(&[section(1, b"t"), section(2, b"y"), section(2, b"x")]), "twice");
-        assert!(!of(&[section(1, b"t"), section(6, b"y")]), "unknown");
+        for tag in [4, 6] {
+            assert!(!of(&[section(1, b"t"), section(tag, b"y")]), "unknown");
+        }
         assert!(!of(&[section(1, b"t"), vec![0]]), "behind");
     }
 }

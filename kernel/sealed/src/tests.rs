@@ -185,7 +185,7 @@ fn the_largest_record_has_room_and_a_larger_one_is_refused() {
     use tpm_core::store::MAX_RECORD_SIZE;
     let mut room = room();
     let mut disk = create(Memory::prepared(), 1, &mut room);
-    for section in [Section::Handover, Section::Origin, Section::Anchors, Section::Other] {
+    for section in [Section::Handover, Section::Origin, Section::Other] {
         disk.beside().set(section, &[1; 512]).unwrap();
     }
     disk.set_outer(&[2; MAX_OUTER]).unwrap();

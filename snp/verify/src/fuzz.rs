@@ -5,11 +5,14 @@ use crate::evidence::boot_log::{self, BootLog};
 use crate::evidence::claims::Claims;
 use crate::evidence::event_log::{EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, FILES, Field, Kind, OPTIONAL};
-use crate::evidence::ima::Measurements;
+use crate::evidence::ima::{Measurements, signature};
+use crate::evidence::manifest::{self, Kept, flag};
+use crate::evidence::services;
 use crate::evidence::userspace::UserspaceLog;
 use crate::evidence::wire::{Attest, Public, QuoteInfo, Signature, certified_name};
 use crate::input::{self, certificates, tsm};
 use crate::judge::{Expectations, Step, each_alone};
+use crate::memory::Memory;
 use crate::policy::{Policy, Rules};
 use crate::roots::AMD;
 use crate::{digest, events, pem};
@@ -20,7 +23,7 @@ use std::time::SystemTime;
 pub type Format = (&'static str, fn(&[u8]));
 
 /// Every format that comes from outside; the place in this list is the first octet.
-pub const FORMATS: [Format; 15] = [
+pub const FORMATS: [Format; 18] = [
     ("policy file", policy),
     ("evidence in one file", of_file),
     ("certificate table", table),
@@ -36,6 +39,9 @@ pub const FORMATS: [Format; 15] = [
     ("all parts", |bytes| alone(bytes, |step| !COSTLY.contains(&step))),
     ("all signatures", |bytes| alone(bytes, |step| COSTLY.contains(&step))),
     ("systemd's log", userspace_log),
+    ("manifest", manifest_of),
+    ("memory", memory_of),
+    ("file signature", file_signature),
 ];
 
 /// Steps whose cryptography takes most of the time.
@@ -96,6 +102,40 @@ fn ima_list(bytes: &[u8]) {
     let _ = (list.replay(&mut initial_pcrs()), list.check_boot(&initial_pcrs()));
     let _ = list.replay_to(&mut initial_pcrs(), |_| Some([0; 32]));
     drop(events::of_list(&list));
+}
+
+/// A certificate of a key that signs files, with a length of two octets before it, and a list.
+fn file_signature(bytes: &[u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return };
+    let (certificate, list) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
+    let Ok(key) = signature::Key::of_certificate(certificate) else { return };
+    let Ok(list) = Measurements::parse(list) else { return };
+    let _ = (signature::count(&list.entries), signature::judge(&list.entries, &[key]));
+}
+
+/// Of one service, or of all.
+fn manifest_of(bytes: &[u8]) {
+    let _ = (manifest::ek(bytes), manifest::kept(bytes), manifest::list(bytes), services::weaknesses(bytes));
+    let evidence = Evidence { kind: Kind::Report, manifest: bytes.to_vec(), ..Evidence::default() };
+    let mut expected = expectations();
+    expected.remembered = Some(Memory::default());
+    each_alone(&evidence, &expected, |step| [Step::State, Step::Remembered, Step::Weaknesses].contains(&step));
+}
+
+/// What is remembered, compared with a state that it knows or not.
+fn memory_of(bytes: &[u8]) {
+    let Some(mut memory) = core::str::from_utf8(bytes).ok().and_then(|text| Memory::parse(text).ok()) else { return };
+    let said = Kept {
+        identity: [0x1d; 32],
+        epoch: 7,
+        boot_nonce: [0xb0; 32],
+        digest: [0xd1; 32],
+        flags: flag::KEPT,
+        came_from: [0; 32],
+    };
+    let _ = memory.compare(&said);
+    memory.remember(&said);
+    assert!(memory.compare(&said).is_ok(), "what was remembered is known");
 }
 
 fn userspace_log(bytes: &[u8]) {
@@ -180,7 +220,9 @@ tcb = { milan.snp = 1, genoa.snp = 1, turin.fmc = 1 }
 platform-info = { smt = false, no-other = true }
 mitigations = { launch = 1, current = 1 }
 launch.guest-svn = 1
-ek.algorithms = ['rsa-2048']
+ek.algorithms = ['rsa-2048', 'ecc-p521']
+state = { kept = true, least-epoch = 1 }
+firmware.weaknesses = ['tcb']
 ak.algorithms = ['ecc-p256', 'rsa-2048']
 pcrs.7 = []
 events = [{ pcr = 8, index = 1, contains = ['a'], lacks = ['b'] }, { pcr = 9, count = 'any', sha256 = [] }]
@@ -191,14 +233,23 @@ mod tests {
     use super::{FORMATS, RULES, fields, run};
     use crate::evidence::boot_log::tests::log;
     use crate::evidence::folder::{Evidence, Kind};
+    use crate::evidence::ima::signature::tests::signed_file;
     use crate::evidence::ima::tests::{list, text};
+    use crate::evidence::{credential, services, template};
     use crate::input::azure::tests::blob;
     use crate::judge::tests::authority::Crl;
+    use crate::judge::tests::issuer;
     use crate::judge::tests::twin::Twin;
     use crate::policy::Policy;
     use crate::testing::{Header, igvm};
     use std::fs;
     use std::path::Path;
+
+    const MEMORY: &str = concat!(
+        r#"{"version":1,"tpms":{"1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d":{"epoch":6,"digest":"#,
+        r#""d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1","boots":["#,
+        r#""b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"]}}}"#
+    );
 
     fn parts(evidence: &Evidence) -> Vec<u8> {
         let kind = match evidence.kind {
@@ -227,6 +278,8 @@ mod tests {
             let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| core::str::from_utf8(line).unwrap()).collect();
             format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")).into_bytes()
         };
+        let (certificate, (_, signer)) = (twin.certificate(), issuer::file_signer(1));
+        let signed = [list(&[[3; 32]; 24]), signed_file(&[7; 32])].concat();
         let image = igvm(&[
             Header::Required { gpa: 0x1000, bytes: 0x1000 },
             Header::Page { gpa: 0, kind: 0, flags: 0, data: Some(&[1; 4096]) },
@@ -253,12 +306,22 @@ mod tests {
             ("TPM structures", folder.ak.clone()),
             ("TPM structures", folder.quote.clone()),
             ("TPM structures", folder.quote_signature.clone()),
+            ("TPM structures", credential::tests::eks().pop().unwrap().to_bytes()),
+            ("TPM structures", template::EKS.iter().find(|ek| ek.number == "H-4").unwrap().public().to_bytes()),
+            ("manifest", twin.listed().manifest),
+            ("manifest", twin.stateful().manifest),
+            ("manifest", services::tests::with_weaknesses(&folder.manifest, &[("tcb.milan.snp", "it is 7")])),
+            ("memory", MEMORY.into()),
+            ("file signature", [&u16::try_from(signer.len()).unwrap().to_be_bytes()[..], &signer, &signed].concat()),
             ("claims", azure.claims.clone()),
             ("IGVM file", image),
             ("all parts", parts(&folder)),
             ("all parts", parts(&alone)),
             ("all parts", parts(&azure)),
             ("all parts", parts(&twin.tpm())),
+            ("all parts", parts(&certificate)),
+            ("all signatures", parts(&certificate)),
+            ("all signatures", parts(&twin.of_the_operator())),
             ("all signatures", parts(&folder)),
             ("all signatures", parts(&azure)),
             ("all signatures", parts(&twin.tpm())),

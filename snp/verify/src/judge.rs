@@ -9,6 +9,7 @@ mod chain;
 pub(crate) mod ek_certificate;
 mod logs;
 mod parts;
+mod path;
 mod report;
 mod revocation;
 mod rules;
@@ -18,6 +19,7 @@ mod state;
 pub(crate) mod tests;
 mod tpm;
 
+pub(crate) use ek_certificate::is_by_an_operator;
 pub(crate) use logs::{proven_measurements, proven_records};
 pub(crate) use state::kept;
 pub use tpm::certified;

@@ -183,8 +183,13 @@ fn open(link: &Link, verdict: &Verdict) -> Vec<String> {
         let first = verdict.failed().map_or("a step before", |finding| finding.step.name());
         open.push(format!("{}: not judged, since {first} has failed", unjudged.join(", ")));
     }
+    let missing =
+        |what: &'static str| verdict.missing.iter().filter(move |why| why.contains(what)).map(|why| (*why).to_owned());
     if link.steps == [Step::Measurement] && open.is_empty() {
-        open.extend(verdict.missing.iter().filter(|why| why.contains("launch digest")).map(|why| (*why).to_owned()));
+        open.extend(missing("launch digest"));
+    }
+    if link.steps.contains(&Step::EkCertificate) {
+        open.extend(missing("nobody vouches"));
     }
     open
 }
@@ -342,6 +347,11 @@ mod tests {
         let page_of_report = page(&alone, &expectations());
         assert!(page_of_report.contains("<li>quote signature: no quote</li>"));
         assert_eq!(links(&page_of_report)[3], ("AK", "bad"));
+        let mut of_operator = expectations();
+        of_operator.development_root = true;
+        let page_of_operator = page(&Twin::new().of_the_operator(), &of_operator);
+        assert_eq!(links(&page_of_operator)[2], ("EK", "bad"), "its authority is nobody's");
+        assert!(page_of_operator.contains("<li>nobody vouches for the authority"));
         let page_of_mock = page(&Twin::new().evidence(), &expectations());
         assert_eq!(links(&page_of_mock)[1], ("Report", "bad"), "its key is public");
     }

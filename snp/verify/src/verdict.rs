@@ -52,6 +52,12 @@ impl Verdict {
                  report over its EK",
             );
         }
+        if judge::is_by_an_operator(evidence) && expectations.rules.ek_roots.is_empty() {
+            missing.push(
+                "nobody vouches for the authority that has issued this certificate for the firmware; what is missing is \
+                 --ek-root FILE, the operator's",
+            );
+        }
         if has_report && !expectations.has_reference() {
             missing.push(
                 "the launch digest is the collector's own word; what is missing is --igvm FILE, --measurement HEX or \

@@ -54,6 +54,13 @@ const CASES: &[(&str, &str)] = &[
              not verify $i.der --certificates above.der --certificates 0.der --ek-root other.der
          done",
     ),
+    (
+        "quoin-verify cert: the issuer's own certificate, which the operator has issued",
+        "verify() { \"$(cat verify-program)\" verify --development-root --igvm image.igvm 0.der --certificates above.der \"$@\"; }
+         verify --ek-root root.der > verdict; tr -s '\\n ' ' ' < verdict | grep -q 'of the issuer itself.*a root of the verifier'
+         status=0; verify > verdict || status=$?; test $status = 3; tr -s '\\n ' ' ' < verdict | grep -q 'nobody vouches for the authority'
+         status=0; verify --ek-root other.der > verdict || status=$?; test $status = 30; grep -q FAILED.*EK.certificate verdict",
+    ),
 ];
 
 /// The operator's CA, made by OpenSSL.

@@ -89,8 +89,14 @@ pub fn run() -> Result<Totals> {
 fn boot(built: &Built, disk: &Disk, owner: impl Fn(&Challenger) -> Result<String>) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let mut asked = false;
-    let how =
-        Boot { memory: MEMORY, disk: Some(disk.path.clone()), timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
+    let how = Boot {
+        memory: MEMORY,
+        disk: Some(disk.path.clone()),
+        timeout: TIMEOUT,
+        verbose: false,
+        qemu: Vec::new(),
+        state_disk: None,
+    };
     let log = built.path.with_extension("log");
     let outcome = guest::boot(built, &how, |bytes, serial| {
         let mut answer = challenger.take(bytes)?;

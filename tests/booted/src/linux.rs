@@ -75,7 +75,7 @@ fn panics(system: &System) -> Result<()> {
 
 pub(super) fn boot(built: &Built) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
-    let how = Boot { memory: MEMORY, disk: None, timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
+    let how = Boot { memory: MEMORY, disk: None, timeout: TIMEOUT, verbose: false, qemu: Vec::new(), state_disk: None };
     let log = built.path.with_extension("log");
     let outcome = guest::boot(built, &how, |bytes, serial| {
         let answer = challenger.take(bytes)?;

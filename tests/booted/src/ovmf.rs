@@ -127,7 +127,7 @@ pub(super) fn built_for(processors: u16, code: &[u8], name: &str) -> Result<Buil
 pub(super) fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let disk = Some(disk.to_path_buf());
-    let how = Boot { memory: MEMORY, disk, timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
+    let how = Boot { memory: MEMORY, disk, timeout: TIMEOUT, verbose: false, qemu: Vec::new(), state_disk: None };
     let outcome = guest::boot(built, &how, |bytes, serial| {
         let answer = challenger.take(bytes)?;
         Ok(serial.write_all(&answer)?)

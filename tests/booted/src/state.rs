@@ -1,10 +1,27 @@
 //! A TPM whose state outlives its VM: what tpm2-tools have made in one run is there in the next, and who must not open
 //! the state cannot.
+//!
+//! | module | is |
+//! |---|---|
+//! | `inside`, `number` | a disk that is opened on the host; a number in NV |
+//! | `keys` | who has not the key |
+//! | `kills`, `cuts` | QEMU killed at any moment; a history that is cut after every sector |
+//! | `bad`, `waits` | a disk that fails, lies, falls silent; what commands ask of it |
+//! | `shutdown`, `guests` | how a VM's end counts; operating systems beside the disk |
+
+mod bad;
+mod cuts;
+mod guests;
+mod inside;
+mod keys;
+mod kills;
+mod number;
+mod shutdown;
+mod waits;
 
 use super::tools::run_all;
 use super::{Totals, case};
 use anyhow::{Context, Result, bail, ensure};
-use core::time::Duration;
 use fs_err as fs;
 use host::boot::{self, Built};
 use host::collect::{VTPM_GUID, random};
@@ -15,7 +32,6 @@ use host::relay::{AttestCall, Relay, SerialRelay};
 use quoin_image::state::Wanted;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Instant;
 
 /// In the first run, behind TPM2_Startup.
 const FIRST: &[(&str, &str)] = &[
@@ -43,16 +59,12 @@ const NEXT: &[(&str, &str)] = &[
     ("resetCount is one more", "test $(($(tr -dc 0-9 < resets.1) + 1)) = $(tr -dc 0-9 < resets.2)"),
 ];
 
-/// Times that QEMU is killed amid writes.
-const KILLS: u32 = 3;
-
 /// Serves a relay while cases run.
 type Serve = fn(SerialRelay<UnixStream>, &mut dyn FnMut(&str) -> Result<Totals>) -> Result<Totals>;
 
 /// All of it.
 pub fn run(serve: Serve) -> Result<Totals> {
-    let built = boot::build_kept("state-required.igvm", &devices::setting(Wanted::Required))?;
-    let allowed = boot::build_kept("state-allowed.igvm", &devices::setting(Wanted::Allowed))?;
+    let (built, allowed) = (required()?, allowed()?);
     let folder = Folder::new()?;
     let disk = folder.path().join("state.disk");
     FileDisk::prepare(&disk)?;
@@ -74,20 +86,72 @@ pub fn run(serve: Serve) -> Result<Totals> {
     totals += case("a damaged record: the boot ends", ends(&built, Some(&damaged), 26, "contents"));
     let other = copy("other", &|_| {})?;
     totals += case("another measurement: the boot ends", ends(&allowed, Some(&other), 25, "measurement"));
-    totals += case("another chip: the boot ends", other_chip(&built, &other));
     totals += case("none of those has written to the disk", same(&disk, &other));
-    totals += case(&format!("QEMU is killed {KILLS} times amid writes: old or new"), killed(&built, folder.path()));
+    totals += keys::run(&built, &allowed, &disk, folder.path())?;
+    totals += shutdown::run(&built, folder.path())?;
+    totals += kills::short(&built, u64::from_le_bytes(random()?));
     Ok(totals)
 }
 
+fn required() -> Result<Built> {
+    boot::build_kept("state-required.igvm", &devices::setting(Wanted::Required))
+}
+
+fn allowed() -> Result<Built> {
+    boot::build_kept("state-allowed.igvm", &devices::setting(Wanted::Allowed))
+}
+
+/// A disk that fails, lies or falls silent; and what commands ask of a good one.
+pub fn bad_disk() -> Result<Totals> {
+    let built = required()?;
+    let mut totals = waits::counted(&built)?;
+    totals += bad::run(&built)?;
+    Ok(totals)
+}
+
+/// A disk that falls silent at other moments.
+pub fn silent_disk() -> Result<Totals> {
+    bad::silent(&required()?)
+}
+
+/// A short history, cut after every sector.
+pub fn cut() -> Result<Totals> {
+    Ok(cuts::short(&required()?, u64::from_le_bytes(random()?)))
+}
+
+/// Operating systems beside the firmware's disk.
+pub fn guests() -> Result<Totals> {
+    guests::run()
+}
+
+/// A history of so many commands, cut after every sector of every write; so many cuts are booted.
+pub fn cuts_of(commands: u32, boots: usize, seed: u64) -> Result<String> {
+    Ok(cuts::run(&required()?, commands, boots, seed)?.to_string())
+}
+
+/// QEMU killed so often.
+pub fn kills_of(count: u32, seed: u64) -> Result<String> {
+    Ok(kills::run(&required()?, count, seed)?.to_string())
+}
+
+/// How long so many commands wait for the disk.
+pub fn waits_of(count: u32) -> Result<String> {
+    waits::measured(&required()?, &allowed()?, count)
+}
+
 fn start(built: &Built, disk: Option<&Path>, psp: &Identity) -> Result<Qemu> {
-    let mut options = devices::memory();
-    options.extend(disk.map_or_else(Vec::new, devices::disk));
+    start_with(built, disk.map_or_else(Vec::new, devices::disk), psp)
+}
+
+/// With QEMU's options for the disk.
+fn start_with(built: &Built, disk: Vec<String>, psp: &Identity) -> Result<Qemu> {
+    let options = [devices::memory(), disk].concat();
     Qemu::start(&Settings {
         machine: &built.machine,
         image: &built.image.bytes,
         psp: &psp.fw_cfg_bundle(),
-        config: devices::CONFIG,
+        // So little memory is soon validated.
+        config: &[devices::CONFIG, "ram=32"].join("\n"),
         memory_mib: boot::MEMORY_MIB,
         processors: 1,
         turns: Turns::InOneThread,
@@ -99,6 +163,18 @@ fn start(built: &Built, disk: Option<&Path>, psp: &Identity) -> Result<Qemu> {
 fn started(built: &Built, disk: Option<&Path>) -> Result<(Qemu, SerialRelay<UnixStream>)> {
     let mut qemu = start(built, disk, &Identity::development())?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let relay = qemu.relay()?;
+    Ok((qemu, relay))
+}
+
+/// The same of a machine that was started: the firmware must find the state of this epoch, or none where it is 0.
+fn begun(built: &Built, mut qemu: Qemu, epoch: u64) -> Result<(Qemu, SerialRelay<UnixStream>)> {
+    let says = if epoch == 0 { String::from("manufactured for the disk") } else { format!("of epoch {epoch},") };
+    let mut found = false;
+    boot::hear_until_guest(&mut qemu, &built.image, |_, step| {
+        found |= step.is_some_and(|step| step.title == "TPM" && step.detail.contains(&says));
+    })?;
+    ensure!(found, "the firmware does not say that the state is {says}\n{}", qemu.last_lines());
     let relay = qemu.relay()?;
     Ok((qemu, relay))
 }
@@ -146,13 +222,6 @@ fn ended(mut qemu: Qemu, built: &Built, code: u8, why: &str) -> Result<()> {
     Ok(())
 }
 
-/// The chip's secret is another one's.
-fn other_chip(built: &Built, disk: &Path) -> Result<()> {
-    let mut psp = Identity::development();
-    psp.vcek_scalar[47] ^= 1;
-    ended(start(built, Some(disk), &psp)?, built, 25, "no key here opens it")
-}
-
 fn begins(built: &Built) -> Result<()> {
     let (_qemu, mut relay) = started(built, None)?;
     ensure!(attested(&mut relay).is_err(), "a state is attested that nobody keeps");
@@ -162,73 +231,6 @@ fn begins(built: &Built) -> Result<()> {
 fn same(disk: &Path, other: &Path) -> Result<()> {
     ensure!(fs::read(disk)? == fs::read(other)?, "the disk is another than before");
     Ok(())
-}
-
-/// A number in NV that each write makes one more: what is read after a kill is what was answered last, or the one more
-/// that was under way.
-fn killed(built: &Built, folder: &Path) -> Result<()> {
-    let disk = folder.join("killed.disk");
-    FileDisk::prepare(&disk)?;
-    let mut answered = 0_u64;
-    for round in 0..=KILLS {
-        let (qemu, mut relay) = started(built, Some(&disk))?;
-        checked(&mut relay, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0])?;
-        if round == 0 {
-            checked(&mut relay, &define())?;
-            checked(&mut relay, &write(0))?;
-        }
-        let found = read(&mut relay)?;
-        ensure!(found == answered || found == answered + 1, "round {round}: {found} after {answered}");
-        answered = found;
-        if round == KILLS {
-            return Ok(());
-        }
-        // Not between two writes only: the kill comes from another thread, whenever it likes.
-        let [chance] = random::<1>()?;
-        let (started, limit) = (Instant::now(), Duration::from_millis(200 + 4 * u64::from(chance)));
-        let killer = std::thread::spawn(move || {
-            std::thread::sleep(limit.saturating_sub(started.elapsed()));
-            drop(qemu);
-        });
-        while checked(&mut relay, &write(answered + 1)).is_ok() {
-            answered += 1;
-        }
-        killer.join().ok().context("QEMU was not killed")?;
-        println!("     killed after {limit:?}, {answered} answered");
-    }
-    Ok(())
-}
-
-/// A command's response, which must be good.
-fn checked(relay: &mut impl Relay, command: &[u8]) -> Result<Vec<u8>> {
-    let response = relay.tpm(command)?;
-    ensure!(response.get(6..10) == Some(&[0; 4]), "{response:02x?}");
-    Ok(response)
-}
-
-const INDEX: [u8; 4] = [0x01, 0x50, 0, 0x20];
-const OWNER: [u8; 4] = [0x40, 0, 0, 1];
-
-/// With the owner's empty password.
-fn command(code: u8, handles: &[&[u8]], parameters: &[&[u8]]) -> Vec<u8> {
-    const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
-    let body = [&handles.concat()[..], &PASSWORD, &parameters.concat()].concat();
-    let size = u32::try_from(10 + body.len()).unwrap_or(0).to_be_bytes();
-    [&[0x80, 2][..], &size, &[0, 0, 1, code], &body].concat()
-}
-
-/// An ordinary index of 8 octets that the owner reads and writes.
-fn define() -> Vec<u8> {
-    command(0x2a, &[&OWNER], &[&[0, 0, 0, 14], &INDEX, &[0, 0xb, 0, 2, 0, 2, 0, 0, 0, 8]])
-}
-
-fn write(value: u64) -> Vec<u8> {
-    command(0x37, &[&OWNER, &INDEX], &[&[0, 8], &value.to_be_bytes(), &[0, 0]])
-}
-
-fn read(relay: &mut impl Relay) -> Result<u64> {
-    let response = checked(relay, &command(0x4e, &[&OWNER, &INDEX], &[&[0, 8, 0, 0]]))?;
-    Ok(u64::from_be_bytes(response.get(16..24).context("a short response")?.try_into()?))
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //! | [`hash`], [`sym`] | hashing, HMAC, KDFa, KDFe; encryption of parameters |
 //! | [`area`] | the authorization area of a command and of its response |
 //! | [`session`] | sessions of one TPM, and commands with them |
+//! | [`chance`] | numbers from a seed |
+//! | [`history`] | commands that change what lasts, by chance |
 //! | [`policy`] | policyDigest |
 //! | [`template`] | public areas |
 //! | [`platform`], [`lasting`] | entropy and time, the same in every run; what is looked at after every command |
@@ -18,9 +20,11 @@
 
 pub mod area;
 pub mod attributes;
+pub mod chance;
 pub mod codes;
 pub mod command;
 pub mod hash;
+pub mod history;
 pub mod lasting;
 pub mod names;
 pub mod platform;

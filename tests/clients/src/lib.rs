@@ -116,10 +116,12 @@ pub fn run(kit: &Kit<'_>, wanted: impl Fn(&Client) -> bool, judge: bool) -> Resu
             totals += booted::case(&format!("{}: {}", client.name, done.step), outcome);
         }
         ran.push(one);
+        // At once: a whole run takes long, and what ends it loses nothing.
+        page::keep(&ran)?;
     }
     ensure!(!ran.is_empty(), "no client is called so; there are\n  {}", list::names().join("\n  "));
     println!("\n{}", page::printed(&ran));
-    page::keep(&ran)?;
+    println!("docs/clients.md: `cargo xtask figures` writes these tables");
     if judge {
         totals += booted::case("docs/clients.md says what these clients have sent", page::judge(&ran));
     }

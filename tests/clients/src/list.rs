@@ -113,6 +113,9 @@ pub static CLIENTS: &[Client] = &[
     conformance("clevis", "clients", "clevis", clevis, When::All),
     conformance("tpm2-openssl", "clients", "openssl", tpm2_openssl, When::All),
     conformance("tpm2-pkcs11", "clients", "pkcs11", tpm2_pkcs11, When::All),
+    conformance("SoftHSM, for the CA's key", "pkcs11", "", softhsm, When::All),
+    conformance("libvirt, backend external", "libvirt", "external", libvirt, When::All),
+    conformance("libvirt, backend emulator", "libvirt", "emulator", libvirt, When::All),
     conformance("OVMF and Linux with IMA", "measured-boot", "", linux, When::Named),
 ];
 
@@ -227,6 +230,14 @@ fn tpm2_openssl(_: &Kit<'_>) -> Result<Ready> {
 
 fn tpm2_pkcs11(_: &Kit<'_>) -> Result<Ready> {
     installed(&["libtpm2-pkcs11-1"])
+}
+
+fn softhsm(_: &Kit<'_>) -> Result<Ready> {
+    installed(&["softhsm2"])
+}
+
+fn libvirt(_: &Kit<'_>) -> Result<Ready> {
+    installed(&["libvirt-daemon", "libvirt-clients"])
 }
 
 fn linux(_: &Kit<'_>) -> Result<Ready> {

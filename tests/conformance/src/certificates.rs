@@ -118,15 +118,17 @@ pub(crate) fn fapi(bench: &Bench) -> Result<[PathBuf; 2]> {
 /// Installs the clients, and builds FAPI with `--enable-self-generated-certificate`.
 pub fn prepare(bench: &Bench) -> Result<()> {
     ensure_packages(PACKAGES)?;
-    tss::prepare(bench).context("tpm2-tss, of which it builds FAPI")?;
     let (folder, build) = (bench.folder("certificates")?, build_folder(bench)?);
     if folder.join("complete").exists() {
         return Ok(());
     }
+    let source = tss::sources(bench).context("tpm2-tss, of which it builds FAPI")?;
     fs::create_dir_all(&build)?;
-    let mut configure = Command::new(tss::source_folder(bench)?.join("configure"));
+    let mut configure = Command::new(source.join("configure"));
     configure.current_dir(&build).arg(format!("--prefix={}", build.join("installed").display())).args([
         "--enable-self-generated-certificate",
+        // Nobody links to it but as a library that is shared: half the work.
+        "--disable-static",
         "--disable-doxygen-doc",
         "--with-udevrulesprefix=no",
     ]);

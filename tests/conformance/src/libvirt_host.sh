@@ -2,8 +2,9 @@
 UUID=5f2a5d6e-3a0b-4c57-9a0e-0123456789ab
 NONCE=00112233445566778899aabbccddeeff
 v() { virsh --quiet -c qemu:///session "$@"; }
-# A libvirtd that ends with the script.
+# A libvirtd that ends with the script. Where virsh finds none yet, it would start one itself, and ours would have to go.
 serve() {
+    export LIBVIRT_AUTOSTART=0
     mkdir -p "$XDG_CONFIG_HOME/libvirt"
     echo 'stdio_handler = "file"' > "$XDG_CONFIG_HOME/libvirt/qemu.conf"
     libvirtd > libvirtd.log 2>&1 &

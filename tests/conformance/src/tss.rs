@@ -51,9 +51,16 @@ fn build_folder(bench: &Bench) -> Result<PathBuf> {
     Ok(bench.folder("tpm2-tss")?.join("build"))
 }
 
-/// Its sources, for those who build it otherwise.
-pub fn source_folder(bench: &Bench) -> Result<PathBuf> {
-    Ok(bench.folder("tpm2-tss")?.join("src"))
+/// Fetches what it is built with and its sources, which then have a `configure`; others build it with other options.
+pub fn sources(bench: &Bench) -> Result<PathBuf> {
+    let folder = bench.folder("tpm2-tss")?;
+    ensure_packages(NEEDS)?;
+    let archive = Archive::sources(&bench.folder("apt")?, SOURCE.1)?;
+    let source = archive.source_package(SOURCE.0, &folder, "src")?;
+    if !source.join("configure").exists() {
+        must(Command::new("./bootstrap").current_dir(&source), &folder.join("bootstrap.log"))?;
+    }
+    Ok(source)
 }
 
 /// Fetches, builds and installs it, the tests included.
@@ -62,12 +69,8 @@ pub fn prepare(bench: &Bench) -> Result<()> {
     if folder.join("complete").exists() {
         return Ok(());
     }
-    ensure_packages(NEEDS)?;
-    let archive = Archive::sources(&bench.folder("apt")?, SOURCE.1)?;
-    let source = archive.source_package(SOURCE.0, &folder, "src")?;
-    let build = build_folder(bench)?;
+    let (source, build) = (sources(bench)?, build_folder(bench)?);
     if !build.join("Makefile").exists() {
-        must(Command::new("./bootstrap").current_dir(&source), &folder.join("bootstrap.log"))?;
         fs::create_dir_all(&build)?;
         let mut configure = Command::new(source.join("configure"));
         configure.current_dir(&build).arg(format!("--prefix={}", prefix(bench).display())).args([

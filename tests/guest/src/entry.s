@@ -75,11 +75,13 @@ __entry32:
     mov eax, 0x80
     or eax, ebp
     mov [edi + 0x2004], eax
-    # The GHCBs, of two vCPUs, are shared with the host.
+    # The GHCBs, of two vCPUs, and the pages of guest messages behind them are shared with the host.
     mov ecx, offset __ghcb
     shr ecx, 12
     mov dword ptr [edi + 0x4004 + ecx * 8], 0
     mov dword ptr [edi + 0x400C + ecx * 8], 0
+    mov dword ptr [edi + 0x4014 + ecx * 8], 0
+    mov dword ptr [edi + 0x401C + ecx * 8], 0
 
     mov cr3, edi
     mov eax, CR4_LONG

@@ -1,7 +1,7 @@
 //! Requests to the host: the GHCB MSR protocol and the GHCB page (GHCB specification, version 2).
 
 use crate::apic;
-use crate::page::Page;
+use crate::page::{Area, Page};
 use crate::{svsm, vcpu};
 use core::arch::asm;
 
@@ -24,6 +24,8 @@ const EXIT_IOIO: u64 = 0x7B;
 const EXIT_VMMCALL: u64 = 0x81;
 /// RAX of the hypercall by which the software machine's host is told to take a page (tests/machine/src/steal.rs).
 const STEAL: u64 = 0x494F_5551;
+/// `SNP Guest Request`.
+const EXIT_GUEST_REQUEST: u64 = 0x8000_0011;
 /// `SNP AP Creation`.
 const EXIT_AP_CREATE: u64 = 0x8000_0013;
 /// `SNP Run VMPL`.
@@ -34,25 +36,30 @@ const EXIT_RUN_VMPL: u64 = 0x8000_0018;
 pub(crate) struct HostError;
 
 unsafe extern "C" {
-    static __ghcb: [Page; 2];
+    static __ghcb: [Page; SHARED];
 }
+
+/// Pages that are shared with the host: a GHCB for each vCPU, a guest message's request and its answer.
+const SHARED: usize = 4;
+const REQUEST: usize = 2;
+const ANSWER: usize = 3;
 
 /// The page of the vCPU that this runs on.
 fn ghcb() -> &'static Page {
     page_of(vcpu::this())
 }
 
-fn page_of(vcpu: usize) -> &'static Page {
+fn page_of(number: usize) -> &'static Page {
     // SAFETY: linker.ld gives them pages of their own; `Page` allows that others write them.
     let pages = unsafe { &__ghcb };
-    &pages[vcpu]
+    &pages[number]
 }
 
-/// Makes the GHCB's page shared and registers it: the firmware must give up its validation first, since PVALIDATE is
+/// Makes the pages shared and registers the GHCB: the firmware must give up their validation first, since PVALIDATE is
 /// not ours.
 pub(crate) fn set_up() -> Result<(), HostError> {
-    for vcpu in [1, 0] {
-        let gpa = page_of(vcpu).gpa();
+    for number in (0..SHARED).rev() {
+        let gpa = page_of(number).gpa();
         if svsm::invalidate(gpa) != Some(svsm::SUCCESS) {
             return Err(HostError);
         }
@@ -69,6 +76,26 @@ pub(crate) fn register() -> Result<(), HostError> {
     write_msr(gpa);
     ghcb().fill(0);
     Ok(())
+}
+
+/// Has the host pass a guest message of this many octets, which is already encrypted, to the secure processor.
+/// SW_EXITINFO2, and where the answer is, which takes a page.
+pub(crate) fn guest_request<const N: usize>(
+    message: &Area<N>,
+    length: usize,
+) -> Result<(u64, &'static Page), HostError> {
+    let (request, answer_page) = (page_of(REQUEST), page_of(ANSWER));
+    request.fill(0);
+    answer_page.fill(0);
+    let mut octet = [0];
+    for at in 0..length {
+        message.copy_out(at, &mut octet);
+        request.copy_in(at, &octet);
+    }
+    prepare(EXIT_GUEST_REQUEST, request.gpa(), answer_page.gpa());
+    vmgexit();
+    answer()?;
+    Ok((ghcb().read(field::SW_EXIT_INFO_2), answer_page))
 }
 
 /// What AP_CREATE shall do.

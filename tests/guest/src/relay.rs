@@ -2,7 +2,7 @@
 
 use crate::attest::{self, AREA};
 use crate::entry;
-use crate::ghcb::HostError;
+use crate::ghcb::{self, HostError};
 use crate::page::{Area, PAGE_SIZE, Page};
 use crate::svsm::{self, Registers, SUCCESS, Taken};
 use crate::{apic, hostile, serial, states, two, vtpm};
@@ -68,6 +68,7 @@ fn dispatch(kind: u8, length: usize) -> Result<(), Refusal> {
         7 => two_vcpus(length),
         8 => register_states(length),
         9 => tpm_by_pages(length),
+        10 => guest_message(length),
         _ => Err(Refusal::UnknownKind),
     }
 }
@@ -245,5 +246,16 @@ fn read_memory(length: usize) -> Result<(), Refusal> {
     unsafe { entry::copy(PAYLOAD.gpa(), PAYLOAD.read(0), wanted) }.map_err(|_| Refusal::NoMemory)?;
     head(6, wanted);
     send_area(&PAYLOAD, wanted);
+    Ok(())
+}
+
+fn guest_message(length: usize) -> Result<(), Refusal> {
+    if length > PAGE_SIZE {
+        return Err(Refusal::TooLong);
+    }
+    let (code, answer) = ghcb::guest_request(&PAYLOAD, length)?;
+    head(10, 8 + PAGE_SIZE);
+    serial::write(&code.to_le_bytes());
+    send_area(answer, PAGE_SIZE);
     Ok(())
 }

@@ -176,6 +176,15 @@ impl FileDisk {
         Ok(Self(fs::File::options().read(true).write(true).open(path)?))
     }
 
+    /// A new one, prepared for a state, unless there is one. Whether it was prepared.
+    pub fn prepare_new(path: &Path) -> Result<bool> {
+        let is_new = !path.try_exists()?;
+        if is_new {
+            Self::prepare(path)?;
+        }
+        Ok(is_new)
+    }
+
     /// A new one, prepared for a state.
     pub fn prepare(path: &Path) -> Result<()> {
         let file = fs::File::options().read(true).write(true).create_new(true).open(path)?;

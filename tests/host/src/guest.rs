@@ -24,7 +24,7 @@ use crate::boot::{self, Built};
 use crate::image::{self, Image, Payload};
 use crate::qemu::{End, Qemu, listen};
 use crate::terminal::Keys;
-use crate::{build, workspace};
+use crate::{build, devices, workspace};
 use anyhow::{Context, Result};
 use core::time::Duration;
 use ending::{Ending, Seen};
@@ -60,6 +60,8 @@ pub struct Boot {
     pub verbose: bool,
     /// Further options of QEMU.
     pub qemu: Vec<String>,
+    /// The firmware's disk, where the image wants one.
+    pub state_disk: Option<PathBuf>,
 }
 
 /// Boots with the guest's serial port on the terminal, and says how it has ended.
@@ -135,7 +137,12 @@ pub fn boot_after(
     let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
     options.extend(boot::populated(args.memory));
     options.extend_from_slice(&args.qemu);
-    let mut qemu = boot::start_with(built, CONFIG, args.memory, &options)?;
+    let mut config = CONFIG.to_owned();
+    if let Some(path) = &args.state_disk {
+        config = [CONFIG, devices::CONFIG].join("\n");
+        options = [options, devices::memory(), devices::disk(path)].concat();
+    }
+    let mut qemu = boot::start_with(built, &config, args.memory, &options)?;
     wait(&mut qemu)?;
     until_the_end(qemu, 2, args.timeout, console)
 }

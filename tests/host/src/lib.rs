@@ -13,6 +13,7 @@
 //! | [`figures`] | what verbs have measured, for docs/figures.md |
 //! | [`guest`] | operating systems at VMPL2 |
 //! | [`image`] | the image, packed and measured |
+//! | [`nbd`] | a disk that QEMU reaches at a socket of ours |
 //! | [`pages`] | what verbs write into docs/ as a whole |
 //! | [`progress`], [`timeline`] | status lines, and what a boot says |
 //! | [`psp`] | the mock secure processor's identity |
@@ -38,6 +39,7 @@ pub mod fetch;
 pub mod figures;
 pub mod guest;
 pub mod image;
+pub mod nbd;
 pub mod pages;
 pub mod progress;
 pub mod psp;

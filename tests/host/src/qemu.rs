@@ -248,6 +248,11 @@ impl Qemu {
         time().zip(time()).context("the kernel's word about QEMU has no times")
     }
 
+    /// The number of QEMU's process, which is its own as long as this is there.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Time since QEMU was started.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()

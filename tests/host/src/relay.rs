@@ -99,6 +99,9 @@ pub trait Relay {
     /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware
     /// took the call.
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)>;
+    /// Has the payload pass a guest message, which is already encrypted, to the secure processor; gives SW_EXITINFO2,
+    /// 0 if it was answered, and the page for the answer.
+    fn guest_message(&mut self, message: &[u8]) -> Result<(u64, Vec<u8>)>;
     /// Writes `bytes` to the payload's private memory at `gpa`.
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<()>;
     /// Reads `length` bytes of the payload's private memory at `gpa`.
@@ -128,6 +131,7 @@ enum Kind {
     TwoVcpus = 7,
     RegisterStates = 8,
     TpmByPages = 9,
+    GuestMessage = 10,
 }
 
 /// The relay over a byte stream, such as the unix socket behind QEMU's second serial port.
@@ -265,6 +269,11 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
             r9: answer.u64()?,
         };
         Ok((after, answer.take(1)?[0]))
+    }
+
+    fn guest_message(&mut self, message: &[u8]) -> Result<(u64, Vec<u8>)> {
+        let mut answer = Answer(self.request(Kind::GuestMessage, message)?);
+        Ok((answer.u64()?, answer.0))
     }
 
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<()> {

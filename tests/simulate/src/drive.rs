@@ -1,6 +1,6 @@
 //! A disk with a cache: what was not flushed may be there after a loss of power, or not, sector by sector.
 
-use crate::chance::Chance;
+use client::chance::Chance;
 use sealed::layout::MIN_SECTORS;
 use sealed::{BlockDevice, SECTOR};
 use std::collections::BTreeMap;

@@ -3,13 +3,13 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`chance`] | numbers from a seed |
 //! | [`drive`] | a disk with a cache, whose power goes |
 //! | [`state`] | schedules of boots, commits, cuts, rollbacks, clones; and a disk that answers garbage |
 //! | [`migration`] | what tests/migration plays, many times |
 //! | [`runs`] | many schedules, on all processors |
 
-pub mod chance;
+pub use client::chance;
+
 pub mod drive;
 pub mod migration;
 pub mod runs;

@@ -4,8 +4,8 @@ pub mod garbage;
 mod ledger;
 pub mod schedule;
 
-use crate::chance::Chance;
 use crate::drive::Drive;
+use client::chance::Chance;
 use sealed::layout::ROOM;
 use sealed::{Beginning, Found, Fresh, Refusal, Root, Roots, StateDisk, Writer};
 

@@ -1,6 +1,7 @@
 //! Both sides of a migration on disks of the firmware's, cut after every sector of every write: by what is on the two
 //! disks then, one TPM and no more can be brought up, with what was in it.
 
+use client::chance::Chance;
 use migration::Wiped;
 use migration::channel::{Channel, Side};
 use migration::destination::{self, Destination};
@@ -12,7 +13,6 @@ use moves::chip::Boot;
 use moves::scene::{CHIP_A, CHIP_B, NEW, OLD, terms};
 use sealed::layout::ROOM;
 use sealed::{Beginning, Found, Fresh, Root, Roots, StateDisk, Writer};
-use simulate::chance::Chance;
 use simulate::drive::{Drive, Image};
 use tpm_core::store::MAX_RECORD_SIZE;
 

@@ -1,14 +1,11 @@
 //! A TPM on a disk of the firmware's: a history of 300 commands, cut after every sector of every write.
 
-use client::attributes::nv as a;
-use client::cc;
-use client::codes::{LOCKOUT_HIERARCHY, OWNER, PLATFORM};
-use client::command::{response_code, tpm2b, with_passwords};
+use client::chance::Chance;
+use client::command::{command, command_code, response_code, with_passwords};
 use client::platform::{CountedEntropy, ManualClock, export};
-use client::template::{creation, hmac_key};
+use client::{cc, history};
 use sealed::layout::{MIN_SECTORS, ROOM};
 use sealed::{Beginning, BlockDevice, Found, Fresh, Root, Roots, SECTOR, StateDisk, Writer};
-use simulate::chance::Chance;
 use std::collections::BTreeMap;
 use tpm_core::store::{MAX_RECORD_SIZE, Store};
 use tpm_core::{Hooks, Locality, StateForm, Tpm};
@@ -97,54 +94,22 @@ impl Kept {
         Self { tpm, entropy, clock, store, buffer }
     }
 
-    fn run(&mut self, code: u32, handles: &[u32], passwords: &[&[u8]], parameters: &[u8]) -> Vec<u8> {
-        let (request, mut response) = (with_passwords(code, handles, passwords, parameters), vec![0; 4096]);
+    fn run(&mut self, request: &[u8]) -> Vec<u8> {
+        let mut response = vec![0; 4096];
         let hooks = &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        let length = self.tpm.execute(hooks, Locality::ZERO, &request, &mut response);
+        let length = self.tpm.execute(hooks, Locality::ZERO, request, &mut response);
         response.truncate(length);
         response
     }
 
-    /// A command that changes what lasts, if it can be done. `true`: the power goes after it.
+    /// Commands that change what lasts, if they can be done. `true`: the power goes after them.
     fn step(&mut self, chance: &mut Chance) -> bool {
         self.clock.0 += chance.below(4000) as u64;
-        let index = 0x0100_0000 + chance.number(8);
-        let (counter, persistent) = (index % 2 == 1, 0x8100_0000 + chance.number(4));
-        let octet = chance.number(256).to_le_bytes()[0];
-        match chance.below(16) {
-            0..=3 => {
-                let kind = if counter { a::COUNTER } else { 0 };
-                let attributes = a::AUTHREAD | a::AUTHWRITE | a::NO_DA | kind;
-                let size = if counter { 8 } else { 8 + 100 * u16::from(octet % 8) };
-                let fields = [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &[0, 0]];
-                let public = tpm2b(&[&fields.concat()[..], &size.to_be_bytes()].concat());
-                self.run(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b""), public].concat());
-            }
-            4..=6 if counter => drop(self.run(cc::NV_INCREMENT, &[index, index], &[b""], &[])),
-            4..=8 => {
-                let parameters = [tpm2b(&[octet; 8]), vec![0, 0]].concat();
-                self.run(cc::NV_WRITE, &[index, index], &[b""], &parameters);
-            }
-            9 => drop(self.run(cc::NV_UNDEFINE_SPACE, &[OWNER, index], &[b""], &[])),
-            10 => drop(self.run(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[b""], &[])),
-            11 | 12 => {
-                let made = self.run(cc::CREATE_PRIMARY, &[OWNER], &[b""], &creation(b"", b"", &hmac_key()));
-                assert_eq!(response_code(&made), 0);
-                let object = u32::from_be_bytes(made[10..14].try_into().unwrap());
-                self.run(cc::EVICT_CONTROL, &[OWNER, object], &[b""], &persistent.to_be_bytes());
-                self.run(cc::FLUSH_CONTEXT, &[], &[], &object.to_be_bytes());
-            }
-            13 => drop(self.run(cc::EVICT_CONTROL, &[OWNER, persistent], &[b""], &persistent.to_be_bytes())),
-            14 if octet < 64 => drop(self.run(cc::CLEAR, &[PLATFORM], &[b""], &[])),
-            14 => drop(self.run(cc::CLEAR_CONTROL, &[PLATFORM], &[b""], &[octet & 1])),
-            _ => {
-                if octet.is_multiple_of(2) {
-                    self.run(cc::SHUTDOWN, &[], &[], &[0, 0]);
-                }
-                return true;
-            }
-        }
-        false
+        history::step(chance, |request| {
+            let response = self.run(request);
+            assert!(command_code(request) != cc::CREATE_PRIMARY || response_code(&response) == 0);
+            response
+        })
     }
 }
 
@@ -191,7 +156,7 @@ fn three_hundred_commands_cut_after_every_sector_of_every_write() {
     for _ in 0..300 {
         let before = kept.store.disk_mut().device().clone();
         let lost = if starting {
-            let started = kept.run(cc::STARTUP, &[], &[], &[0, 0]);
+            let started = kept.run(&history::startup());
             assert_eq!(response_code(&started), 0);
             false
         } else {
@@ -224,12 +189,12 @@ fn a_command_that_changes_nothing_that_lasts_writes_nothing() {
     let mut disk = Journal::default();
     sealed::disk::prepare(&mut disk).unwrap();
     let mut kept = Kept::boot(disk, CountedEntropy::default(), ManualClock(0), &mut chance);
-    kept.run(cc::STARTUP, &[], &[], &[0, 0]);
+    kept.run(&history::startup());
     assert!(kept.store.save(&kept.tpm, &mut kept.buffer).unwrap());
     let written = kept.store.disk_mut().device().written.len();
     let digest = [&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat();
-    assert_eq!(response_code(&kept.run(cc::PCR_EXTEND, &[10], &[b""], &digest)), 0);
-    assert_eq!(response_code(&kept.run(cc::GET_RANDOM, &[], &[], &[0, 8])), 0);
+    assert_eq!(response_code(&kept.run(&with_passwords(cc::PCR_EXTEND, &[10], &[b""], &digest))), 0);
+    assert_eq!(response_code(&kept.run(&command(cc::GET_RANDOM, &[], &[], &[0, 8]))), 0);
     assert!(!kept.store.save(&kept.tpm, &mut kept.buffer).unwrap());
     assert_eq!(kept.store.disk_mut().device().written.len(), written);
 }

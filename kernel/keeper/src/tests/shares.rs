@@ -36,6 +36,16 @@ fn without_anchors_the_chip_does_not_open_it() {
     assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
 }
 
+/// Whoever has the chip's secret can make a record that is sealed to it alone.
+#[test]
+fn a_record_for_the_chip_alone_is_not_taken() {
+    let (alone, disk) = (World::new(2, 3), Image::prepared());
+    alone.boot(&disk).unwrap();
+    let with_shares = World { net: alone.net, quorum: world().quorum };
+    let (reason, line) = refusal(with_shares.boot(&disk));
+    assert!(reason == Reason::NotOurs && line.contains("other roots"), "{line}");
+}
+
 /// The other way round: who has all anchors and another chip.
 #[test]
 fn without_the_chip_the_anchors_do_not_open_it() {

@@ -6,7 +6,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`pump`] | frames of one firmware, to programs and back |
+//! | [`mod@pump`] | frames of one firmware, to programs and back |
 //! | [`anchors`] | service 2: the anchor of the message's number, by its own protocol |
 //! | [`frames`] | any service: a program that speaks frames itself |
 

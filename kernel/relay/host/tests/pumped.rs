@@ -1,5 +1,6 @@
 //! A firmware at one end of a socket, programs at the other.
 
+use core::time::Duration;
 use quoin_anchor::ask::Address;
 use quoin_relay::anchors::Anchors;
 use quoin_relay::frames::Peer;
@@ -9,7 +10,6 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
-use std::time::Duration;
 
 /// The firmware's end of a console, and the relay's behind it.
 fn console(programs: impl FnOnce(&Back) -> Programs + Send + 'static) -> (UnixStream, thread::JoinHandle<bool>) {

@@ -200,7 +200,7 @@ fn show_says_what_is_seen_from_outside_and_with_the_key_what_is_inside() {
     let outside = said(&place.run(&["show", "@disk"]));
     for line in [
         "record: the state of a TPM",
-        "version: 1",
+        "version: 2",
         "epoch: 3",
         &format!("state digest: {}", hex(&digest)),
         &format!("writer's measurement: {}", "11".repeat(48)),

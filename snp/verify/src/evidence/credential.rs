@@ -9,10 +9,12 @@ use aes::{Aes128, Aes256};
 use anyhow::{Context, Result, anyhow, ensure};
 use cfb_mode::{BufEncryptor, cipher::KeyIvInit};
 use graviola::key_agreement::{p256, p384};
+use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
+use p521::elliptic_curve::sec1::ToEncodedPoint;
 use rsa::rand_core::{self, CryptoRng, RngCore, impls};
 use rsa::{BigUint, Oaep, RsaPublicKey};
-use sha2::{Sha256, Sha384};
+use sha2::{Sha256, Sha384, Sha512};
 
 /// What the label of credentials is.
 const LABEL: &str = "IDENTITY";
@@ -52,7 +54,11 @@ impl Secrets {
             return Ok(Self { credential, seed: fresh(size)?, oaep_seed: fresh(size)? });
         };
         // A number that is no private key is of the rarest.
-        let oaep_seed = fresh(curve.size())?;
+        let mut oaep_seed = fresh(curve.size())?;
+        if let (Curve::P521, Some(first)) = (curve, oaep_seed.first_mut()) {
+            // 521 bits are one more than 65 octets have.
+            *first &= 1;
+        }
         let (seed, _) = agreed(ek, &oaep_seed)?;
         Ok(Self { credential, seed, oaep_seed })
     }
@@ -95,6 +101,7 @@ fn encrypt_seed(name_alg: u16, modulus: &[u8], secrets: &Secrets) -> Result<Vec<
     let ek = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from(65537_u32)).context("EK modulus")?;
     let label = format!("{LABEL}\0");
     let padding = match name_alg {
+        alg::SHA512 => Oaep::new_with_label::<Sha512, _>(label),
         alg::SHA384 => Oaep::new_with_label::<Sha384, _>(label),
         _ => Oaep::new_with_label::<Sha256, _>(label),
     };
@@ -118,6 +125,13 @@ fn agreed(ek: &Public, ephemeral: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
             let peer = p384::PublicKey::from_x962_uncompressed(&peer).map_err(unusable)?;
             (own.diffie_hellman(&peer).map_err(unusable)?.0.to_vec(), own.public_key_uncompressed().to_vec())
         }
+        // graviola has no P-521.
+        Curve::P521 => {
+            let own = p521::SecretKey::from_slice(ephemeral).map_err(|_| anyhow!("unusable key: not of P-521"))?;
+            let peer = p521::PublicKey::from_sec1_bytes(&peer).map_err(|_| anyhow!("unusable key: not of P-521"))?;
+            let shared = p521::ecdh::diffie_hellman(own.to_nonzero_scalar(), peer.as_affine());
+            (shared.raw_secret_bytes().to_vec(), own.public_key().to_encoded_point(false).as_bytes().to_vec())
+        }
     };
     let (own_x, own_y) = own.get(1..).unwrap_or_default().split_at(curve.size());
     // KDFe (Part 1, 11.4.10.3): one digest is enough.
@@ -140,11 +154,15 @@ fn kdfa(name_alg: u16, key: &[u8], label: &str, context: &[u8], bits: u16) -> Re
 }
 
 fn hmac(name_alg: u16, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
-    if name_alg == alg::SHA384 {
-        let mac = <Hmac<Sha384> as Mac>::new_from_slice(key).context("HMAC key")?;
-        return Ok(mac.chain_update(parts.concat()).finalize().into_bytes().to_vec());
+    match name_alg {
+        alg::SHA512 => hmac_by::<Hmac<Sha512>>(key, parts),
+        alg::SHA384 => hmac_by::<Hmac<Sha384>>(key, parts),
+        _ => hmac_by::<Hmac<Sha256>>(key, parts),
     }
-    let mac = <Hmac<Sha256> as Mac>::new_from_slice(key).context("HMAC key")?;
+}
+
+fn hmac_by<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
+    let mac = <M as Mac>::new_from_slice(key).context("HMAC key")?;
     Ok(mac.chain_update(parts.concat()).finalize().into_bytes().to_vec())
 }
 
@@ -179,7 +197,7 @@ impl CryptoRng for Replay<'_> {}
 pub(crate) mod tests {
     use super::{Secrets, make};
     use crate::evidence::template::EKS;
-    use crate::evidence::wire::{Key, Public};
+    use crate::evidence::wire::{Curve, Key, Public};
 
     /// An EK of each kind; the points are generators.
     pub(crate) fn eks() -> Vec<Public> {
@@ -187,6 +205,9 @@ pub(crate) mod tests {
                             2bce33576b315ececbb6406837bf51f5";
         const P384: &str = "aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7\
                             3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f";
+        const P521: &str = "00c6858e06b70404e9cd9e3ecb662395b4429c648139053fb521f828af606b4d3dbaa14b5e77efe75928fe1dc127a2ffa8\
+                            de3348b3c1856a429bf97e7e31c2e5bd66011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e66\
+                            2c97ee72995ef42640c550b9013fad0761353c7086a272c24088be94769fd16650";
         let point = |digits: &str| crate::policy::hex_bytes(digits).unwrap();
         let mut eks: Vec<Public> = EKS.iter().map(|ek| ek.public()).collect();
         for ek in &mut eks {
@@ -196,7 +217,11 @@ pub(crate) mod tests {
                     *modulus.last_mut().unwrap() = 1;
                 }
                 Key::Ecc { curve, x, y } => {
-                    let point = point(if curve.size() == 32 { P256 } else { P384 });
+                    let point = point(match curve {
+                        Curve::P256 => P256,
+                        Curve::P384 => P384,
+                        Curve::P521 => P521,
+                    });
                     (*x, *y) = (point[..curve.size()].to_vec(), point[curve.size()..].to_vec());
                 }
             }
@@ -250,7 +275,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_parts_have_the_sizes_of_the_specification() {
-        for (ek, length) in eks().iter().zip([256, 68, 256, 68, 100, 384, 512]) {
+        for (ek, length) in eks().iter().zip([256, 68, 256, 68, 100, 136, 384, 512]) {
             let digest = ek.name().len() - 2;
             let challenge = make(ek, &NAME, &secrets(ek)).unwrap();
             assert_eq!(challenge.blob.len(), 2 + (2 + digest) + (2 + 32));

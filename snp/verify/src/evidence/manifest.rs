@@ -26,8 +26,9 @@ pub fn list(manifest: &[u8]) -> Result<Vec<&[u8]>> {
     Ok(parse(manifest)?.0)
 }
 
-/// What a manifest of version 2 says of the state; nothing in those before.
+/// What a manifest of version 2 says of the state, alone or among those of all services; nothing in those before.
 pub fn kept(manifest: &[u8]) -> Result<Option<Kept>> {
+    let manifest = services::vtpm(manifest)?;
     if is_list(manifest) { Ok(parse(manifest)?.1) } else { Ok(None) }
 }
 

@@ -19,14 +19,15 @@ pub struct Ek {
     is_low: bool,
 }
 
-/// Those that are known here: all of the profile but P-521 (H-4) and SM2 (H-5). Low templates come first, since every
+/// Those that are known here: all of the profile but SM2 (H-5). Low templates come first, since every
 /// TPM has them.
-pub const EKS: [Ek; 7] = [
+pub const EKS: [Ek; 8] = [
     Ek { number: "L-1", kind: Algorithm::Rsa2048, index: 0x01C0_0002, is_low: true },
     Ek { number: "L-2", kind: Algorithm::EccP256, index: 0x01C0_000A, is_low: true },
     Ek { number: "H-1", kind: Algorithm::Rsa2048, index: 0x01C0_0012, is_low: false },
     Ek { number: "H-2", kind: Algorithm::EccP256, index: 0x01C0_0014, is_low: false },
     Ek { number: "H-3", kind: Algorithm::EccP384, index: 0x01C0_0016, is_low: false },
+    Ek { number: "H-4", kind: Algorithm::EccP521, index: 0x01C0_0018, is_low: false },
     Ek { number: "H-6", kind: Algorithm::Rsa3072, index: 0x01C0_001C, is_low: false },
     Ek { number: "H-7", kind: Algorithm::Rsa4096, index: 0x01C0_001E, is_low: false },
 ];
@@ -53,7 +54,11 @@ impl Ek {
     /// The template's public area. `unique` is as long as the key, and zero, in low templates, and empty in others.
     pub fn public(&self) -> Public {
         let strong = !matches!(self.kind, Algorithm::Rsa2048 | Algorithm::EccP256);
-        let name_alg = if strong { alg::SHA384 } else { alg::SHA256 };
+        let name_alg = match self.kind {
+            Algorithm::EccP521 => alg::SHA512,
+            _ if strong => alg::SHA384,
+            _ => alg::SHA256,
+        };
         let low = attribute::FIXED_TPM
             | attribute::FIXED_PARENT
             | attribute::SENSITIVE_DATA_ORIGIN
@@ -75,6 +80,7 @@ impl Ek {
                 Algorithm::Rsa4096 => rsa(4096),
                 Algorithm::EccP256 => ecc(Curve::P256),
                 Algorithm::EccP384 => ecc(Curve::P384),
+                Algorithm::EccP521 => ecc(Curve::P521),
             },
         }
     }
@@ -93,7 +99,11 @@ pub fn policy_a(name_alg: u16) -> Vec<u8> {
 
 /// PolicyC (B.6.4): `TPM2_PolicyAuthorizeNV` of the Index in which the owner may put another policy (B.6.3).
 fn policy_c(name_alg: u16) -> Vec<u8> {
-    let index: u32 = if name_alg == alg::SHA384 { 0x01C0_7F02 } else { 0x01C0_7F01 };
+    let index: u32 = match name_alg {
+        alg::SHA512 => 0x01C0_7F03,
+        alg::SHA384 => 0x01C0_7F02,
+        _ => 0x01C0_7F01,
+    };
     let size = u16::try_from(nothing(name_alg).len() + 2).unwrap_or_default();
     // POLICYWRITE, WRITEALL, PPREAD, OWNERREAD, AUTHREAD, POLICYREAD, NO_DA, WRITTEN.
     let attributes = 1_u32 << 3 | 1 << 12 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 25 | 1 << 29;
@@ -165,6 +175,11 @@ mod tests {
                 policy_b(alg::SHA384),
                 "b26e7d28d1 1a50bc53 d882bcf5 fd3a1a07 4148bb35 d3b4e4cb 1c0ad9bd e419cacb 47ba0969 9646150f 9fc000f3 \
                  f80e12",
+            ),
+            (
+                policy_b(alg::SHA512),
+                "b8221ca69e 8550a491 4de3faa6 a18c072c c0120807 3a928d5d 66d59ef7 9e49a429 c41a6b26 9571d57e db25fbdb \
+                 18384256 08b413cd 616a5f6d b5b6071a f99bea",
             ),
         ] {
             assert_eq!(hex(&policy), printed.replace(' ', ""));

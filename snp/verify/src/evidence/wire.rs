@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256, Sha384};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// Algorithm identifiers, `TPM_ALG_ID` (Part 2, 6.3).
 pub mod alg {
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
 /// The public area of a key, `TPMT_PUBLIC` (Part 2, 12.2.4), of the kinds that evidence knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Public {
-    /// `nameAlg`; only SHA-256 and SHA-384 are read.
+    /// `nameAlg`; only SHA-256, SHA-384 and SHA-512 are read.
     pub name_alg: u16,
     /// `objectAttributes`.
     pub attributes: u32,
@@ -184,6 +184,10 @@ pub enum Algorithm {
     #[serde(rename = "ecc-p384")]
     #[cfg_attr(feature = "program", value(name = "ecc-p384"))]
     EccP384,
+    /// NIST P-521.
+    #[serde(rename = "ecc-p521")]
+    #[cfg_attr(feature = "program", value(name = "ecc-p521"))]
+    EccP521,
 }
 
 impl Algorithm {
@@ -195,6 +199,7 @@ impl Algorithm {
             Self::Rsa4096 => "rsa-4096",
             Self::EccP256 => "ecc-p256",
             Self::EccP384 => "ecc-p384",
+            Self::EccP521 => "ecc-p521",
         }
     }
 }
@@ -208,6 +213,7 @@ impl Key {
             Self::Rsa { .. } => Algorithm::Rsa2048,
             Self::Ecc { curve: Curve::P256, .. } => Algorithm::EccP256,
             Self::Ecc { curve: Curve::P384, .. } => Algorithm::EccP384,
+            Self::Ecc { curve: Curve::P521, .. } => Algorithm::EccP521,
         }
     }
 }
@@ -220,6 +226,8 @@ pub enum Curve {
     P256 = 0x0003,
     /// `TPM_ECC_NIST_P384`.
     P384 = 0x0004,
+    /// `TPM_ECC_NIST_P521`.
+    P521 = 0x0005,
 }
 
 impl Curve {
@@ -228,19 +236,24 @@ impl Curve {
         match self {
             Self::P256 => 32,
             Self::P384 => 48,
+            Self::P521 => 66,
         }
     }
 
     fn parse(number: u16) -> Result<Self> {
-        let known = [Self::P256, Self::P384].into_iter().find(|curve| *curve as u16 == number);
-        known.with_context(|| format!("curve {number:#06x} is neither NIST P-256 nor P-384"))
+        let known = [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| *curve as u16 == number);
+        known.with_context(|| format!("curve {number:#06x} is none of NIST P-256, P-384 and P-521"))
     }
 }
 
 /// The digest of `parts`, one behind the other, by a `nameAlg`.
 pub fn hash(name_alg: u16, parts: &[&[u8]]) -> Vec<u8> {
     let all = parts.concat();
-    if name_alg == alg::SHA384 { Sha384::digest(all).to_vec() } else { Sha256::digest(all).to_vec() }
+    match name_alg {
+        alg::SHA512 => Sha512::digest(all).to_vec(),
+        alg::SHA384 => Sha384::digest(all).to_vec(),
+        _ => Sha256::digest(all).to_vec(),
+    }
 }
 
 impl Public {
@@ -250,8 +263,8 @@ impl Public {
         let object_type = reader.u16()?;
         let name_alg = reader.u16()?;
         ensure!(
-            matches!(name_alg, alg::SHA256 | alg::SHA384),
-            "nameAlg {name_alg:#06x} is neither SHA-256 nor SHA-384"
+            matches!(name_alg, alg::SHA256 | alg::SHA384 | alg::SHA512),
+            "nameAlg {name_alg:#06x} is none of SHA-256, SHA-384 and SHA-512"
         );
         let attributes = reader.u32()?;
         let policy = reader.tpm2b()?.to_vec();

@@ -1,9 +1,9 @@
 //! The certificate of the EK (TCG EK Credential Profile): it is of this key, and its issuers lead to a root of the
 //! verifier's; or the report is over its issuer, as in certificates that the firmware makes.
 
-use super::{Case, chain, signature, tpm};
+use super::{Case, chain, path, tpm};
 use crate::digest::hex;
-use crate::evidence::folder::Kind;
+use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::wire::{Curve, Key, Public};
 use crate::evidence::{carried, template};
 use anyhow::{Context, Result, bail, ensure};
@@ -17,17 +17,16 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-/// No chain is longer.
-const MAX_DEPTH: usize = 6;
 /// rsaEncryption, and id-RSAES-OAEP, which some makers of TPMs write (RFC 4055).
 const RSA: [&str; 2] = ["1.2.840.113549.1.1.1", "1.2.840.113549.1.1.7"];
 
 /// tcg-kp-EKCertificate and tcg-kp-AIKCertificate.
 const PURPOSES: [(Purpose, &str); 2] = [(Purpose::Endorsement, "2.23.133.8.1"), (Purpose::Attestation, "2.23.133.8.3")];
-/// secp256r1 and secp384r1 (RFC 5480).
-const CURVES: [(Curve, ObjectIdentifier); 2] = [
+/// secp256r1, secp384r1 and secp521r1 (RFC 5480).
+const CURVES: [(Curve, ObjectIdentifier); 3] = [
     (Curve::P256, ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7")),
     (Curve::P384, ObjectIdentifier::new_unwrap("1.3.132.0.34")),
+    (Curve::P521, ObjectIdentifier::new_unwrap("1.3.132.0.35")),
 ];
 
 /// What a certificate of the firmware's says that its key is for.
@@ -39,14 +38,21 @@ pub(super) enum Purpose {
     Issuer,
 }
 
+impl Purpose {
+    /// What an authority above it must be allowed to issue for: of an issuer's, all that it issues for itself.
+    fn oids(self) -> Vec<&'static str> {
+        PURPOSES.iter().filter(|(purpose, _)| [*purpose, Self::Issuer].contains(&self)).map(|(_, oid)| *oid).collect()
+    }
+}
+
 /// Of this EK, valid, and issued under a root that the verifier has brought, if one was; or by the key that the report
 /// is over.
 pub(super) fn check(case: &Case<'_>) -> Result<String> {
     ensure!(!case.evidence.ek_certificate.is_empty(), "the evidence has no certificate of the EK");
     let leaf = leaf(case)?;
     if case.evidence.kind == Kind::Certificate {
-        let (_, seen) = of_firmware(case, &leaf)?;
-        return under_a_root(case, leaf, seen);
+        let (purpose, seen) = of_firmware(case, &leaf)?;
+        return under_a_root(case, leaf, purpose, seen);
     }
     let ek = tpm::ek(case)?;
     let certified = public_key(&leaf).context("the certificate is of another key than the EK")?;
@@ -54,9 +60,9 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     if !case.evidence.statement.is_empty() {
         let (purpose, seen) = of_firmware(case, &leaf)?;
         ensure!(purpose == Purpose::Endorsement, "the certificate is not of an EK");
-        return under_a_root(case, leaf, seen);
+        return under_a_root(case, leaf, purpose, seen);
     }
-    let (names, is_rooted) = issuers(case, leaf)?;
+    let (names, is_rooted) = path::issuers(case, leaf, &Purpose::Endorsement.oids())?;
     let names = names.join(", which is issued by ");
     if is_rooted {
         return Ok(format!("issued by {names}, a root of the verifier's"));
@@ -66,27 +72,49 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
 }
 
 /// What the firmware has issued, whose report is right, is also under a root that the verifier has brought, if one was:
-/// an operator's, by whose authority the firmware issues.
-fn under_a_root(case: &Case<'_>, leaf: Certificate, seen: String) -> Result<String> {
-    if case.expectations.rules.ek_roots.is_empty() {
+/// an operator's, by whose authority the firmware issues. The certificate that the operator has issued for the firmware
+/// is nobody's word without.
+fn under_a_root(case: &Case<'_>, leaf: Certificate, purpose: Purpose, seen: String) -> Result<String> {
+    let is_the_operators = purpose == Purpose::Issuer && !path::is_self_issued(&leaf);
+    let has_roots = !case.expectations.rules.ek_roots.is_empty();
+    if !has_roots && !is_the_operators {
         return Ok(seen);
     }
-    let (names, is_rooted) = issuers(case, leaf)?;
+    let (names, is_rooted) = path::issuers(case, leaf, &purpose.oids())?;
     let names = names.join(", which is issued by ");
+    if !has_roots {
+        return Ok(format!("{seen}; issued by {names}, and nobody says that this is right"));
+    }
     ensure!(is_rooted, "issued by {names}, which is none of the verifier's roots");
-    Ok(format!("{seen}, and by {names}, a root of the verifier's"))
+    let and = if is_the_operators { "; issued" } else { ", and" };
+    Ok(format!("{seen}{and} by {names}, a root of the verifier's"))
+}
+
+/// The evidence is a certificate that an operator has issued for the key by which the firmware issues: what it says
+/// beside that key rests on the operator's authority alone.
+pub(crate) fn is_by_an_operator(evidence: &Evidence) -> bool {
+    let issuer = carried::issuer(&evidence.statement);
+    let leaf = first(&evidence.ek_certificate).and_then(|der| Ok(Certificate::from_der(der)?));
+    let (Kind::Certificate, Ok(issuer), Ok(leaf)) = (evidence.kind, issuer, leaf) else { return false };
+    leaf.tbs_certificate.subject_public_key_info == issuer && !path::is_self_issued(&leaf)
 }
 
 fn leaf(case: &Case<'_>) -> Result<Certificate> {
     Certificate::from_der(first(&case.evidence.ek_certificate)?).context("the EK's certificate")
 }
 
-/// The key that the report is over has issued it; for what, and of which key.
+/// The key that the report is over has issued it, or is its own; for what, and of which key.
 fn of_firmware(case: &Case<'_>, leaf: &Certificate) -> Result<(Purpose, String)> {
     let issuer = carried::issuer(&case.evidence.statement)?;
     chain::valid_at(leaf, case.expectations.now)?;
-    signed_with(leaf, &issuer).context("by the issuer that the report is over")?;
     let key = &leaf.tbs_certificate.subject_public_key_info;
+    let by = if *key == issuer && !path::is_self_issued(leaf) {
+        // Who has signed it is seen on the way to the root.
+        "and which the report is over"
+    } else {
+        path::signed_with(leaf, &issuer).context("by the issuer that the report is over")?;
+        "issued by the key that the report is over"
+    };
     let purpose = purpose(leaf, &issuer)?;
     let name = match public(leaf, purpose) {
         Ok(public) => format!("Name {}", hex(&public.name())),
@@ -97,13 +125,14 @@ fn of_firmware(case: &Case<'_>, leaf: &Certificate) -> Result<(Purpose, String)>
         Purpose::Attestation => "an AK",
         Purpose::Issuer => "the issuer itself",
     };
-    Ok((purpose, format!("of {what}, {name}, issued by the key that the report is over")))
+    Ok((purpose, format!("of {what}, {name}, {by}")))
 }
 
 /// One purpose, and no right to issue; or the issuer's own.
 fn purpose(leaf: &Certificate, issuer: &SubjectPublicKeyInfoOwned) -> Result<Purpose> {
     let tbs = &leaf.tbs_certificate;
     if tbs.subject_public_key_info == *issuer {
+        path::may_issue(leaf).context("the issuer's own")?;
         return Ok(Purpose::Issuer);
     }
     let may_issue = tbs.get::<BasicConstraints>()?.is_some_and(|(_, constraints)| constraints.ca);
@@ -159,49 +188,6 @@ fn public_key(leaf: &Certificate) -> Result<Key> {
         }
         _ => bail!("a key of a kind that is not known here"),
     }
-}
-
-/// Goes from issuer to issuer, to a root of the verifier's or as far as certificates are there; gives their names.
-fn issuers(case: &Case<'_>, leaf: Certificate) -> Result<(Vec<String>, bool)> {
-    let parse = |der: &[u8]| Certificate::from_der(der).context("a certificate above the EK's");
-    let roots = case.expectations.rules.ek_roots.iter().map(|der| parse(der)).collect::<Result<Vec<_>>>()?;
-    let others = all(&case.evidence.ek_chain)?.into_iter().map(parse).collect::<Result<Vec<_>>>()?;
-    let mut names = Vec::new();
-    let mut current = leaf;
-    for _ in 0..MAX_DEPTH {
-        chain::valid_at(&current, case.expectations.now)?;
-        let name = current.tbs_certificate.issuer.to_string();
-        names.push(name.clone());
-        let issues = |issuer: &&Certificate| issuer.tbs_certificate.subject == current.tbs_certificate.issuer;
-        if let Some(root) = roots.iter().find(issues) {
-            chain::valid_at(root, case.expectations.now).context("the verifier's root")?;
-            signed(&current, root).with_context(|| format!("by {name}"))?;
-            return Ok((names, true));
-        }
-        let is_own = current.tbs_certificate.subject == current.tbs_certificate.issuer;
-        let Some(issuer) = others.iter().find(issues).filter(|_| !is_own) else { return Ok((names, false)) };
-        signed(&current, issuer).with_context(|| format!("by {name}"))?;
-        current = issuer.clone();
-    }
-    bail!("more than {MAX_DEPTH} issuers")
-}
-
-/// `issuer` may issue certificates, and has signed this one.
-fn signed(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
-    let constraints = issuer.tbs_certificate.get::<BasicConstraints>()?;
-    ensure!(constraints.is_some_and(|(_, constraints)| constraints.ca), "its issuer is no authority");
-    signed_with(certificate, &issuer.tbs_certificate.subject_public_key_info)
-}
-
-/// This key has signed the certificate.
-fn signed_with(certificate: &Certificate, key: &SubjectPublicKeyInfoOwned) -> Result<()> {
-    let tbs = &certificate.tbs_certificate;
-    ensure!(certificate.signature_algorithm == tbs.signature, "two signature algorithms");
-    let public = key.subject_public_key.as_bytes().context("a key that is no whole number of bytes")?;
-    let signature = certificate.signature.as_bytes().context("a signature that is no whole number of bytes")?;
-    let curve = key.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
-    let (algorithm, curve) = (certificate.signature_algorithm.oid.to_string(), curve.map(|oid| oid.to_string()));
-    signature::of_certificate(&algorithm, curve.as_deref(), public, &tbs.to_der()?, signature)
 }
 
 /// The first certificate; what is behind it in an NV Index is nothing.

@@ -90,6 +90,10 @@ pub(super) fn on_curve(curve: Curve, x: &[u8], y: &[u8]) -> Result<()> {
             ecdsa::VerifyingKey::<P384>::from_x962_uncompressed(&point)
                 .map_err(|error| anyhow!("not a point of P-384: {error:?}"))?;
         }
+        // graviola has no P-521.
+        Curve::P521 => {
+            p521::PublicKey::from_sec1_bytes(&point).map_err(|_| anyhow!("not a point of P-521"))?;
+        }
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use super::Transport;
 use super::client::Tpm;
 use crate::evidence::credential;
 use crate::evidence::folder::{Evidence, Kind};
-use crate::evidence::manifest;
 use crate::evidence::template::{self, Ek};
 use crate::evidence::wire::{Algorithm, Attest, Key, Public, QuoteInfo, tpm2b};
+use crate::evidence::{manifest, services};
 use crate::input::azure;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
@@ -63,7 +63,10 @@ pub fn gather(transport: &mut dyn Transport, request: Request) -> Result<Evidenc
     };
     let template = ek_template(&mut tpm, kind)?;
     let (ek, public) = tpm.create_primary(&template).with_context(|| format!("EK ({})", kind.number))?;
-    let is_listed = |list: &Vec<u8>| manifest::list(list).is_ok_and(|keys| keys.contains(&public.as_slice()));
+    let is_listed = |manifest: &Vec<u8>| {
+        let keys = services::vtpm(manifest).and_then(manifest::list);
+        keys.is_ok_and(|keys| keys.contains(&public.as_slice()))
+    };
     evidence.manifest = listed.filter(is_listed).unwrap_or(public);
     let ak = attestation_key(&mut tpm, request.ak, &mut evidence)?;
     challenge(&mut tpm, ak, ek, &mut evidence).context("credential activation")?;

@@ -5,9 +5,9 @@
 
 use super::ledger::Ledger;
 use super::{boot, fresh, prepared, record, roots};
-use crate::chance::Chance;
 use crate::drive::{Drive, Image, Off, Sector};
 use crate::runs::{Count, Finding};
+use client::chance::Chance;
 use sealed::layout::{MIN_SECTORS, SLOTS};
 use sealed::{BlockDevice, SECTOR};
 

@@ -1,6 +1,6 @@
 //! All records that anybody has written, by what is in them.
 
-use crate::chance::Chance;
+use client::chance::Chance;
 
 /// A record: which one, and of which epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,9 +12,9 @@
 
 use super::ledger::{Entry, Ledger};
 use super::{Disk, boot, prepared, record};
-use crate::chance::Chance;
 use crate::drive::{Drive, Forgotten, Image};
 use crate::runs::{Count, Finding};
+use client::chance::Chance;
 use sealed::disk::look;
 use sealed::{Found, Refusal};
 use std::collections::{HashMap, HashSet};

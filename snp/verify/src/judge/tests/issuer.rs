@@ -1,6 +1,7 @@
 //! Those who issue certificates of EKs: a root with a P-256 key, and below it an authority with an RSA key.
 
 use super::authority::{key, rsassa, spki, to_be_signed};
+use core::str::FromStr;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::EncodePublicKey;
@@ -11,12 +12,19 @@ use x509_cert::der::asn1::{BitString, ObjectIdentifier, OctetString};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage, KeyUsages, NameConstraints};
+use x509_cert::name::Name;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 const SHA256_WITH_RSA: &str = "1.2.840.113549.1.1.11";
 const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
 const ROOT: &str = "CN=EK root";
 const ISSUER: &str = "CN=EK issuer";
+const OPERATOR: &str = "CN=Operator";
+/// id-pe-cmw.
+const CMW: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.35");
 
 static EK: LazyLock<RsaPrivateKey> = LazyLock::new(|| key(4));
 static BELOW: LazyLock<RsaPrivateKey> = LazyLock::new(|| key(5));
@@ -78,6 +86,72 @@ fn spki_p256(seed: u8) -> SubjectPublicKeyInfoOwned {
     SubjectPublicKeyInfoOwned::from_der(der.as_bytes()).unwrap()
 }
 
+/// An operator's authority, whose extensions these are.
+pub(crate) fn operator(extensions: &[Extension]) -> Vec<u8> {
+    let key = spki_p256(3);
+    with_extensions(OPERATOR, OPERATOR, key, extensions.to_vec(), ECDSA_WITH_SHA256, |message| ecdsa(3, message))
+}
+
+/// Another of the same name.
+pub(crate) fn another_operator() -> Vec<u8> {
+    let key = spki_p256(4);
+    with_extensions(OPERATOR, OPERATOR, key, vec![constraints(true, None)], ECDSA_WITH_SHA256, |message| {
+        ecdsa(4, message)
+    })
+}
+
+/// What that operator issues for a firmware which has asked by its own certificate: of the same key, with the same
+/// report.
+pub(crate) fn by_the_operator(own: &[u8], extensions: &[Extension]) -> Vec<u8> {
+    let own = Certificate::from_der(own).unwrap().tbs_certificate;
+    let report = own.extensions.iter().flatten().find(|extension| extension.extn_id == CMW).unwrap().clone();
+    let extensions = [extensions, &[report]].concat();
+    let subject = own.subject.to_string();
+    with_extensions(&subject, OPERATOR, own.subject_public_key_info, extensions, ECDSA_WITH_SHA256, |message| {
+        ecdsa(3, message)
+    })
+}
+
+fn extension(oid: &str, critical: bool, value: &impl Encode) -> Extension {
+    let extn_value = OctetString::new(value.to_der().unwrap()).unwrap();
+    Extension { extn_id: ObjectIdentifier::new(oid).unwrap(), critical, extn_value }
+}
+
+/// basicConstraints.
+pub(crate) fn constraints(ca: bool, path_len_constraint: Option<u8>) -> Extension {
+    extension("2.5.29.19", true, &BasicConstraints { ca, path_len_constraint })
+}
+
+/// keyUsage.
+pub(crate) fn usage(usage: KeyUsages) -> Extension {
+    extension("2.5.29.15", true, &KeyUsage(usage.into()))
+}
+
+/// extKeyUsage.
+pub(crate) fn purposes(oids: &[&str]) -> Extension {
+    let oids = oids.iter().map(|oid| ObjectIdentifier::new(oid).unwrap()).collect();
+    extension("2.5.29.37", false, &ExtendedKeyUsage(oids))
+}
+
+/// nameConstraints: what may be, and what may not.
+pub(crate) fn names(permitted: &[&str], excluded: &[&str]) -> Extension {
+    let subtrees = |names: &[&str]| {
+        let subtree = |name: &&str| GeneralSubtree {
+            base: GeneralName::DirectoryName(Name::from_str(name).unwrap()),
+            minimum: 0,
+            maximum: None,
+        };
+        (!names.is_empty()).then(|| names.iter().map(subtree).collect())
+    };
+    let (permitted_subtrees, excluded_subtrees) = (subtrees(permitted), subtrees(excluded));
+    extension("2.5.29.30", true, &NameConstraints { permitted_subtrees, excluded_subtrees })
+}
+
+/// An extension that nobody knows.
+pub(crate) fn unknown() -> Extension {
+    extension("1.2.3.4", true, &true)
+}
+
 fn certificate(
     subject: &str,
     issuer: &str,
@@ -86,14 +160,19 @@ fn certificate(
     algorithm: &str,
     sign: impl Fn(&[u8]) -> Vec<u8>,
 ) -> Vec<u8> {
+    with_extensions(subject, issuer, spki, vec![constraints(ca, None)], algorithm, sign)
+}
+
+fn with_extensions(
+    subject: &str,
+    issuer: &str,
+    spki: SubjectPublicKeyInfoOwned,
+    extensions: Vec<Extension>,
+    algorithm: &str,
+    sign: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
     let algorithm = AlgorithmIdentifierOwned { oid: ObjectIdentifier::new(algorithm).unwrap(), parameters: None };
-    let constraints = BasicConstraints { ca, path_len_constraint: None }.to_der().unwrap();
-    let constraints = Extension {
-        extn_id: ObjectIdentifier::new_unwrap("2.5.29.19"),
-        critical: true,
-        extn_value: OctetString::new(constraints).unwrap(),
-    };
-    let tbs = to_be_signed(algorithm.clone(), subject, issuer, 1, spki, vec![constraints]);
+    let tbs = to_be_signed(algorithm.clone(), subject, issuer, 1, spki, extensions);
     let signature = BitString::from_bytes(&sign(&tbs.to_der().unwrap())).unwrap();
     Certificate { tbs_certificate: tbs, signature_algorithm: algorithm, signature }.to_der().unwrap()
 }

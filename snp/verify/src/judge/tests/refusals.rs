@@ -24,6 +24,9 @@ use crate::policy::{Image, Policy, Rules};
 use crate::testing::{Header, igvm};
 use crate::verdict::Verdict;
 use sha2::{Digest, Sha256, Sha512};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::KeyUsages;
 
 /// A wrong thing and the rules by which it is judged.
 struct Case {
@@ -885,6 +888,66 @@ refusals! {
     a_certificate_by_an_authority: case(Step::EkCertificate, "a certificate of a maker's, under a report of the firmware's")
         .of(Twin::certificate)
         .evidence(|evidence| evidence.ek_certificate = issuer::ek_certificate());
+    another_operator: case(Step::EkCertificate, "an issuer's certificate of an operator's, whose name and not key is the verifier's")
+        .of(Twin::of_the_operator)
+        .brought(|expected| expected.rules.ek_roots = vec![issuer::another_operator()]);
+    an_operator_that_the_verifier_does_not_know: case(Step::EkCertificate, "an issuer's certificate of another authority's")
+        .of(Twin::of_the_operator)
+        .brought(|expected| expected.rules.ek_roots = vec![issuer::ek_root()]);
+    an_operators_certificate_for_another_boot: case(Step::EkCertificate, "an issuer's certificate of an operator's, for another boot")
+        .of(Twin::of_the_operator)
+        .brought(|expected| expected.rules.ek_roots = vec![issuer::operator(&[issuer::constraints(true, None)])])
+        .evidence(|evidence| {
+            let extensions = [issuer::constraints(true, Some(0))];
+            evidence.ek_certificate = Twin::new().certified_by_the_operator(1, &extensions).ek_certificate;
+        });
+    an_issuer_that_may_not_issue: case(Step::EkCertificate, "an issuer's certificate of an operator's, without the right to issue")
+        .of(Twin::of_the_operator)
+        .brought(|expected| expected.rules.ek_roots = vec![issuer::operator(&[issuer::constraints(true, None)])])
+        .evidence(|evidence| {
+            *evidence = Twin::new().certified_by_the_operator(0, &[issuer::constraints(false, None)]);
+        });
+    an_issuer_whose_key_may_not_sign_certificates: case(Step::EkCertificate, "an issuer's certificate of an operator's, for signatures alone")
+        .of(Twin::of_the_operator)
+        .brought(|expected| expected.rules.ek_roots = vec![issuer::operator(&[issuer::constraints(true, None)])])
+        .evidence(|evidence| {
+            let extensions = [issuer::constraints(true, Some(0)), issuer::usage(KeyUsages::DigitalSignature)];
+            *evidence = Twin::new().certified_by_the_operator(0, &extensions);
+        });
+    an_operator_without_authorities_below_it: case(Step::EkCertificate, "an operator's authority that admits none below it")
+        .of(Twin::of_the_operator)
+        .brought(|expected| expected.rules.ek_roots = vec![issuer::operator(&[issuer::constraints(true, Some(0))])]);
+    an_operator_whose_key_may_not_sign_certificates: case(Step::EkCertificate, "an operator's authority whose key is for signatures alone")
+        .of(Twin::of_the_operator)
+        .brought(|expected| {
+            let extensions = [issuer::constraints(true, None), issuer::usage(KeyUsages::DigitalSignature)];
+            expected.rules.ek_roots = vec![issuer::operator(&extensions)];
+        });
+    an_operator_for_another_purpose: case(Step::EkCertificate, "an operator's authority for servers of the web")
+        .of(Twin::of_the_operator)
+        .brought(|expected| {
+            let extensions = [issuer::constraints(true, None), issuer::purposes(&["1.3.6.1.5.5.7.3.1"])];
+            expected.rules.ek_roots = vec![issuer::operator(&extensions)];
+        });
+    an_operator_for_another_name: case(Step::EkCertificate, "an operator's authority whose names are others")
+        .of(Twin::of_the_operator)
+        .brought(|expected| {
+            let extensions = [issuer::constraints(true, None), issuer::names(&["O=Another"], &[])];
+            expected.rules.ek_roots = vec![issuer::operator(&extensions)];
+        });
+    an_operator_that_does_not_admit_the_name: case(Step::EkCertificate, "an operator's authority that excludes the firmware's name")
+        .of(Twin::of_the_operator)
+        .brought(|expected| {
+            let own = Certificate::from_der(&vtpm::index(&Twin::new(), 0, vtpm::ISSUER)).unwrap();
+            let name = own.tbs_certificate.subject.to_string().to_uppercase();
+            let extensions = [issuer::constraints(true, None), issuer::names(&[], &[&name])];
+            expected.rules.ek_roots = vec![issuer::operator(&extensions)];
+        });
+    an_operator_with_an_unknown_constraint: case(Step::EkCertificate, "an operator's authority with a critical extension that nobody knows")
+        .of(Twin::of_the_operator)
+        .brought(|expected| {
+            expected.rules.ek_roots = vec![issuer::operator(&[issuer::constraints(true, None), issuer::unknown()])];
+        });
     a_certificate_of_another_image: case(Step::Measurement, "a certificate that another image has issued")
         .of(Twin::certificate)
         .twin(|twin| twin.report[0x90] ^= 1);
@@ -967,6 +1030,39 @@ fn without_a_reference_or_a_nonce_nothing_is_verified() {
     assert_eq!(outcome(Twin::azure, |_| {}, |_| {}), (0, 0));
     assert_eq!(outcome(Twin::azure, |evidence| evidence.quote_nonce.clear(), |_| {}), (3, 1));
     assert_eq!(outcome(Twin::azure, |evidence| evidence.quote.clear(), |expected| expected.measurement = None), (3, 1));
+}
+
+/// The report proves the key that the operator has certified, and nothing else in the certificate.
+#[test]
+fn an_operators_certificate_is_verified_under_its_authority_alone() {
+    let judged = |roots: Vec<Vec<u8>>| {
+        let mut expected = expectations();
+        expected.rules.ek_roots = roots;
+        let verdict = Verdict::of(&Twin::new().of_the_operator(), &expected);
+        let json = verdict.to_json();
+        let steps = json["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["step"] == "EK certificate").unwrap();
+        (verdict.status(), step["says"].as_str().unwrap().to_owned(), verdict.missing.clone())
+    };
+    let (status, said, missing) = judged(vec![]);
+    assert_eq!((status, missing.len()), (3, 1), "{said}");
+    assert!(said.ends_with("; issued by CN=Operator, and nobody says that this is right"), "{said}");
+    assert!(missing[0].contains("--ek-root"), "{missing:?}");
+    for extensions in [
+        vec![issuer::constraints(true, None)],
+        vec![
+            issuer::constraints(true, Some(1)),
+            issuer::usage(KeyUsages::KeyCertSign),
+            issuer::purposes(&["2.23.133.8.1", "2.23.133.8.3"]),
+            issuer::names(&[], &["O=Another"]),
+        ],
+        vec![issuer::constraints(true, None), issuer::purposes(&["2.5.29.37.0"])],
+    ] {
+        let (status, said, missing) = judged(vec![issuer::operator(&extensions)]);
+        assert_eq!((status, missing.len()), (0, 0), "{said}");
+        assert!(said.starts_with("of the issuer itself, SHA-256 of the key "), "{said}");
+        assert!(said.ends_with("; issued by CN=Operator, a root of the verifier's"), "{said}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use p256::ecdsa::signature::hazmat::PrehashSigner;
 use rsa::traits::PublicKeyParts;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::time::SystemTime;
+use x509_cert::ext::Extension;
 
 /// Bits of the policy: the one that must be one, and SMT allowed.
 pub(crate) const POLICY: u64 = 0x3_0000;
@@ -206,10 +207,25 @@ impl Twin {
 
     /// That in another index, or of another boot.
     pub(crate) fn certificate_of(&self, boot: u8, index: u32) -> Evidence {
-        let Found { mut evidence, mut certificates } = input::of_file(&vtpm::index(self, boot, index)).unwrap();
+        self.as_certificate(&vtpm::index(self, boot, index))
+    }
+
+    fn as_certificate(&self, der: &[u8]) -> Evidence {
+        let Found { mut evidence, mut certificates } = input::of_file(der).unwrap();
         certificates.extend([self.identity.ask.clone(), self.identity.ark.clone()]);
         complete(&mut evidence, &certificates).unwrap();
         evidence
+    }
+
+    /// The certificate that an operator has issued for the key by which this boot's firmware issues.
+    pub(crate) fn of_the_operator(&self) -> Evidence {
+        self.certified_by_the_operator(0, &[issuer::constraints(true, Some(0))])
+    }
+
+    /// The same for another boot's, or with other extensions.
+    pub(crate) fn certified_by_the_operator(&self, boot: u8, extensions: &[Extension]) -> Evidence {
+        let own = vtpm::index(self, boot, vtpm::ISSUER);
+        self.as_certificate(&issuer::by_the_operator(&own, extensions))
     }
 
     /// What configfs-tsm gives: a report over a manifest.
