@@ -55,13 +55,11 @@ const FAILURE: [u8; 10] = Rc::failure(Fault::Platform).response();
 impl<E: Entropy, C: Clock> Platform<E, C> {
     /// Makes a TPM with new seeds, as after _TPM_Init: its first user begins with TPM2_Startup. `endorsed` is told each
     /// time that an endorsement key was made, and the milliseconds that it took.
-    pub fn manufacture(mut entropy: E, mut clock: C, endorsed: fn(u64)) -> Result<Self, Failure> {
-        let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
-        let mut tpm = Box::new(tpm_core::Tpm::blank());
-        tpm.manufacture(&mut hooks)?;
-        let mut identity = Identity::default();
-        identity.provide_all(&mut tpm)?;
-        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
+    pub fn manufacture(entropy: E, clock: C, endorsed: fn(u64)) -> Result<Self, Failure> {
+        let mut platform = Self::vacant(entropy, clock, endorsed);
+        platform.with(tpm_core::Tpm::manufacture)?;
+        platform.identity.provide_all(&mut platform.tpm)?;
+        Ok(platform)
     }
 
     /// The TPM of a state that was taken where it was powered off: as after _TPM_Init. An NV Index that the guest has
@@ -76,8 +74,13 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     }
 
     /// The place of a TPM that is to come: until then what is there is in failure mode.
+    ///
+    /// Not in line: a blank TPM is, and there is one.
+    #[inline(never)]
     pub fn vacant(entropy: E, clock: C, endorsed: fn(u64)) -> Self {
-        Self::of(Box::new(tpm_core::Tpm::blank()), Identity::default(), entropy, clock, endorsed)
+        let tpm = Box::new(tpm_core::Tpm::blank());
+        let (buffers, identity) = (Box::default(), Identity::default());
+        Self { tpm, buffers, entropy, clock, identity, endorsed, keeper: None }
     }
 
     /// Puts the TPM of a state in the place of what is here. One of a whole state goes on where it was.
@@ -90,10 +93,6 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         self.tpm.import(state, &mut hooks)?;
         let _ = self.identity.provide_all(&mut self.tpm);
         Ok(())
-    }
-
-    fn of(tpm: Box<tpm_core::Tpm>, identity: Identity, entropy: E, clock: C, endorsed: fn(u64)) -> Self {
-        Self { tpm, buffers: Box::default(), entropy, clock, identity, endorsed, keeper: None }
     }
 
     /// From here on the state is kept: no response is given before what it says would survive the loss of power.

@@ -1,5 +1,6 @@
 //! `cargo xtask image`: builds the measured image, and says what it is made of.
 
+use crate::successors::Successors;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use host::figures::{self, Figure};
@@ -11,7 +12,7 @@ use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_image::linux::Linux;
 use quoin_image::settings::{Setting, Settings, authorities};
-use quoin_image::state::Wanted;
+use quoin_image::state::{State, Wanted};
 use quoin_image::{ovmf, sizes};
 use quoin_verify::digest::hex;
 use quoin_verify::input::certificates;
@@ -94,6 +95,11 @@ pub struct Args {
     /// digest.
     #[arg(long, value_name = "WANTED", conflicts_with = "no_guest", value_parser = ["required", "allowed"])]
     state: Option<String>,
+    /// Has the firmware look for its console to programs at the host, too. Part of the launch digest.
+    #[arg(long, conflicts_with = "no_guest")]
+    programs: bool,
+    #[command(flatten)]
+    successors: Successors,
     /// Has the firmware judge its own platform by this policy file, before it makes a key or starts the guest: the keys
     /// of `quoin-verify`'s that a firmware can judge, and `[firmware]` (docs/policy.md). Part of the launch digest.
     #[arg(long, value_name = "FILE", conflicts_with = "no_guest")]
@@ -129,6 +135,8 @@ impl Args {
             authority,
             firmware_policy,
             state,
+            programs,
+            successors,
             ..
         } = self;
         !no_guest
@@ -139,6 +147,8 @@ impl Args {
             && smp_from_file.is_none()
             && authority.is_empty()
             && state.is_none()
+            && !programs
+            && successors.is_empty()
             && [guest, linux, ovmf, firmware, firmware_policy].into_iter().all(Option::is_none)
     }
 }
@@ -196,9 +206,16 @@ fn settings(args: &Args) -> Result<Settings> {
         let policy = fs::read_to_string(path)?;
         settings = settings.with_policy(&policy).with_context(|| format!("policy file {}", path.display()))?;
     }
-    if let Some(wanted) = &args.state {
-        let wanted = if wanted == "required" { Wanted::Required } else { Wanted::Allowed };
-        settings = settings.with(Setting::State, &devices::setting(wanted).octets());
+    if args.state.is_some() || args.programs {
+        let kept =
+            args.state.as_deref().map(|wanted| if wanted == "required" { Wanted::Required } else { Wanted::Allowed });
+        let console = if args.programs { devices::console().console } else { None };
+        let state = State { console, ..kept.map_or_else(devices::console, devices::setting) };
+        settings = settings.with(Setting::State, &state.octets());
+    }
+    if !args.successors.is_empty() {
+        ensure!(!args.no_guest, "a firmware without a guest lets no TPM go");
+        settings = settings.with(Setting::Successors, &args.successors.octets()?);
     }
     if args.authority.is_empty() {
         return Ok(settings);

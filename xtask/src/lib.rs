@@ -24,6 +24,8 @@
 //! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |
 //! | [`simulate`] | the verb of that name: kept state |
+//! | [`migrate`] | the verb of that name: a TPM moves |
+//! | [`successors`] | options of `image` for that |
 //! | [`status`] | what exit statuses mean |
 //! | [`mod@test`] | the verb of that name |
 //! | [`tools`] | programs that cargo installs |
@@ -60,6 +62,7 @@ pub mod run;
 pub mod served;
 pub mod simulate;
 pub mod status;
+pub mod successors;
 pub mod test;
 pub mod tools;
 pub mod tpm;

@@ -5,7 +5,7 @@ use migration::{Measurement, Terms};
 
 /// Who may come before and after the firmware. All of it is part of the launch digest.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Args {
+pub struct Successors {
     /// The public key of the state's owner, in hexadecimal (`quoin-state owner-point`): whose grants say where the TPM
     /// may go, and where it may come from.
     #[arg(long, value_name = "POINT")]
@@ -27,7 +27,7 @@ pub struct Args {
     development_chips: bool,
 }
 
-impl Args {
+impl Successors {
     /// Whether nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -75,30 +75,30 @@ fn owner(text: &str) -> Result<[u8; 96]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, measurement};
+    use super::{Successors, measurement};
     use migration::Terms;
     use quoin_verify::digest::hex;
 
     #[test]
     fn what_is_said_is_what_the_firmware_reads() {
         let digest = hex(&[0x5a; 48]);
-        let args = Args {
+        let args = Successors {
             predecessor: vec![measurement(&digest).unwrap()],
             no_new_tpm: true,
             development_chips: true,
-            ..Args::default()
+            ..Successors::default()
         };
         let terms = Terms::parse(&args.octets().unwrap()).unwrap();
         assert_eq!((terms.predecessors, terms.receives, terms.development_root), (vec![[0x5a; 48]], true, true));
-        assert!(Args::default().is_empty() && !args.is_empty());
+        assert!(Successors::default().is_empty() && !args.is_empty());
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
         assert!(measurement("5a").is_err() && measurement(&"zz".repeat(48)).is_err());
-        let none = Args { no_new_tpm: true, ..Args::default() };
+        let none = Successors { no_new_tpm: true, ..Successors::default() };
         assert!(none.octets().unwrap_err().to_string().contains("none may come"));
-        let off_the_curve = Args { owner: Some("11".repeat(96)), ..Args::default() };
+        let off_the_curve = Successors { owner: Some("11".repeat(96)), ..Successors::default() };
         assert!(off_the_curve.octets().is_err());
     }
 }

@@ -13,7 +13,6 @@ use host::psp::Identity;
 use host::qemu::Folder;
 use host::timeline;
 use machine::{Attested, Client, FAILURE, GET_RANDOM, Images, Machine, SUCCESS, attested};
-use migration::Refusal;
 use migration::message::Kind;
 use moves::belongings::Belongings;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,7 +5,7 @@ use crate::{Seeded, octets};
 use migration::chain::Generation;
 use migration::{Measurement, Testimony, Witness};
 use snp::report::{REPORT_SIZE, Report, TcbVersion};
-use tpm_crypto::ecc::{Curve, Scalar};
+use tpm_crypto::ecc::Curve;
 use tpm_crypto::hash::{HashAlg, digest};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -20,7 +20,7 @@ pub struct Chip {
     pub id: [u8; 64],
     /// REPORTED_TCB.
     pub tcb: [u8; 8],
-    key: Scalar,
+    key: Vec<u8>,
     vcek: Vec<u8>,
     ask: Vec<u8>,
     ark: Vec<u8>,
@@ -32,7 +32,12 @@ impl Chip {
         Self::claiming(authority, name, tcb, |_| ())
     }
 
-    /// The same, whose certificate claims something else.
+    /// One whose key and certificates are known: VCEK's, ASK's and ARK's, DER.
+    pub fn known(id: [u8; 64], tcb: [u8; 8], key: Vec<u8>, [vcek, ask, ark]: [Vec<u8>; 3]) -> Self {
+        Self { id, tcb, key, vcek, ask, ark }
+    }
+
+    /// One whose certificate claims something else.
     pub fn claiming(authority: &Authority, name: &str, tcb: [u8; 8], change: impl FnOnce(&mut Claims)) -> Self {
         let mut rng = Seeded::new(&format!("chip {name}, {tcb:?}"));
         let mut id = octets::<64>(&mut rng);
@@ -44,7 +49,7 @@ impl Chip {
         let mut claims = Claims { id: id[..len].to_vec(), tcb, provider: false };
         change(&mut claims);
         let vcek = authority.certify(&public, &claims);
-        Self { id, tcb, key, vcek, ask: authority.ask.clone(), ark: authority.ark.clone() }
+        Self { id, tcb, key: key.as_slice().to_vec(), vcek, ask: authority.ask.clone(), ark: authority.ark.clone() }
     }
 
     /// Another certificate in the place of the VCEK's, ASK's or ARK's.
@@ -55,7 +60,7 @@ impl Chip {
 
     /// A certificate for the chip's key by somebody else.
     pub fn vcek_by_root(mut self, authority: &Authority) -> Self {
-        let public = Curve::NistP384.public(self.key.as_slice()).expect("a key");
+        let public = Curve::NistP384.public(&self.key).expect("a key");
         self.vcek =
             authority.certify_by_root(&public, &Claims { id: self.id.to_vec(), tcb: self.tcb, provider: false });
         self
@@ -65,8 +70,7 @@ impl Chip {
     pub fn sign(&self, report: &mut Report) {
         let hash = digest(HashAlg::Sha384, &[&report.as_bytes()[..0x2a0]]);
         let mut rng = Seeded::new("nonce");
-        let signature =
-            Curve::NistP384.ecdsa_sign(self.key.as_slice(), hash.as_slice(), &mut rng).expect("a signature");
+        let signature = Curve::NistP384.ecdsa_sign(&self.key, hash.as_slice(), &mut rng).expect("a signature");
         for (to, from) in [(&mut report.signature_r, signature.r), (&mut report.signature_s, signature.s)] {
             let mut number = from.as_slice().to_vec();
             number.reverse();

@@ -6,12 +6,13 @@ use crate::{Totals, case};
 use anyhow::{Context, Result, ensure};
 use host::boot::Built;
 use host::psp::Identity;
+use migration::destination::{Destination, Next};
 use migration::message::Kind;
 use migration::{Refusal, Terms};
+use moves::chip::{Boot, Chip};
 
-/// Offsets in a report (SNP firmware ABI, table 23): POLICY, with bit 19, and VMPL.
+/// Octets of a report (SNP firmware ABI, table 23): POLICY, with bit 19.
 const DEBUG: &str = "report=0x8:00000b0000000000";
-const VMPL: &str = "report=0x30:01000000";
 
 /// All of them. The sources keep their TPM, and are used again.
 pub(super) fn run(images: &Images) -> Result<Totals> {
@@ -41,13 +42,12 @@ pub(super) fn run(images: &Images) -> Result<Totals> {
         refused(&mut source, &destination, &forged, To::Source, Refusal::GrantSignature),
     );
     totals += case("a replayed channel", replayed(&mut source, &destination, &grant));
-    for (name, config, why) in [
-        ("the destination's policy allows debugging", DEBUG, Refusal::Debug),
-        ("the destination is at VMPL 1", VMPL, Refusal::Vmpl),
-    ] {
-        destination = waiting(&new, &format!("{config}\nreport-from=2"))?;
-        totals += case(name, refused(&mut source, &destination, &grant, To::Source, why));
-    }
+    totals += case("the destination is at VMPL 1", at_vmpl(&mut source, &destination, &new, &grant));
+    destination = waiting(&new, &format!("{DEBUG}\nreport-from=2"))?;
+    totals += case(
+        "the destination's policy allows debugging",
+        refused(&mut source, &destination, &grant, To::Source, Refusal::Debug),
+    );
     let none = waiting(&stranger, "")?;
     let grant_to_other = owner.grant(&old, &stranger)?;
     let mut without = grant_to_other.clone();
@@ -109,6 +109,42 @@ fn replayed(source: &mut Machine, destination: &Machine, grant: &[u8]) -> Result
     };
     let journey = travel(source, &destination.programs, Some(grant), again)?;
     stays(source, &journey, To::Source, Refusal::ReportData)
+}
+
+/// A guest at VMPL 1 of the destination's machine, which asks the secure processor itself, answers in its place.
+fn at_vmpl(source: &mut Machine, destination: &Machine, new: &Built, grant: &[u8]) -> Result<()> {
+    let Identity { vcek_scalar, chip_id, tcb, vcek, ask, ark } = Identity::another();
+    let chip = Chip::known(chip_id, tcb.to_bytes(), vcek_scalar.to_vec(), [vcek, ask, ark]);
+    let terms = Terms { receives: true, itself: true, ..Terms::default() };
+    for vmpl in [0_u32, 1] {
+        let mut boot = Boot::new(&chip, new.image.launch.digest).with(move |report| report.vmpl = vmpl.into());
+        let mut offer = None;
+        let instead = &mut |letter: &super::Letter| match (letter.kind(), &offer) {
+            (Some(Kind::Offer), _) => {
+                offer = Some(letter.octets.clone());
+                Order::Deliver
+            }
+            (Some(Kind::Answer), Some(offer)) => {
+                let answered = Destination::new(&terms, true, 1 << 20, None).and_then(|mut destination| {
+                    destination.receive(offer, &mut boot, &mut moves::Seeded::new("guest"))
+                });
+                match answered {
+                    Ok(Next::Send(answer)) => Order::Instead(answer),
+                    _ => Order::End,
+                }
+            }
+            // With VMPL 0 it is as good as the firmware: a proof comes.
+            (Some(Kind::Proof), _) => Order::End,
+            _ => Order::Deliver,
+        };
+        let journey = travel(source, &destination.programs, Some(grant), instead)?;
+        let is_proven = journey.letters.last().and_then(super::Letter::kind) == Some(Kind::Proof);
+        match vmpl {
+            0 => ensure!(is_proven, "the answer is refused for something else: {:?}", journey.refused),
+            _ => stays(source, &journey, To::Source, Refusal::Vmpl)?,
+        }
+    }
+    Ok(())
 }
 
 /// Without disks, on the same way.

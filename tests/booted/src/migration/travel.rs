@@ -34,8 +34,6 @@ pub(super) struct Letter {
     pub(super) to: To,
     /// The message.
     pub(super) octets: Vec<u8>,
-    /// When it came.
-    pub(super) at: Instant,
 }
 
 impl Letter {
@@ -52,8 +50,6 @@ pub(super) enum Order {
     Deliver,
     /// Something else arrives in its place.
     Instead(Vec<u8>),
-    /// It is lost.
-    Lose,
     /// It is lost, and nothing is carried any more.
     End,
 }
@@ -134,14 +130,14 @@ fn carry(
         for (from, to, end) in [(source, To::Destination, destination), (destination, To::Source, source)] {
             let Some(message) = from.receive(Duration::from_millis(1)) else { continue };
             ensure!(message.service == service::MIGRATION, "a message of service {}", message.service);
-            let letter = Letter { to, octets: message.octets, at: Instant::now() };
+            let letter = Letter { to, octets: message.octets };
             let order = hosts(&letter);
             let refusal = refusal(&letter);
             let is_live = letter.kind() == Some(Kind::Live) && order == Order::Deliver;
             let arrives = match &order {
                 Order::Deliver => Some(&letter.octets),
                 Order::Instead(other) => Some(other),
-                Order::Lose | Order::End => None,
+                Order::End => None,
             };
             if let Some(octets) = arrives {
                 end.send(service::MIGRATION, 0, octets)?;
