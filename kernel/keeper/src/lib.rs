@@ -120,7 +120,7 @@ pub type Tell = fn(&dyn Display);
 /// A disk that is ours.
 pub enum Opened {
     /// A TPM is there, or a new one may be made.
-    Lives(Living),
+    Lives(Box<Living>),
     /// A TPM is to come, or has come and waits for its receipt.
     Waits(DiskBerth, Option<(Pending, migration::Wiped)>),
     /// The TPM has moved.
@@ -202,7 +202,7 @@ pub fn open(
 /// What is on a disk that was opened. A state that waits is written again, under an epoch of this boot's.
 fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
     match migration::disk::resting(&mut disk).map_err(refused)? {
-        Resting::Lives => Ok(Opened::Lives(Living { disk, anchors })),
+        Resting::Lives => Ok(Opened::Lives(Box::new(Living { disk, anchors }))),
         Resting::Moved(tombstone) => {
             if let Some(mut anchors) = anchors {
                 // The power may have gone between the disk and the anchors.
@@ -282,7 +282,7 @@ impl Living {
     /// # Errors
     /// As of [`open`].
     #[inline(never)]
-    pub fn load(self, tell: Tell) -> Result<(Option<Wiped>, Box<Keeping>), Fatal> {
+    pub fn load(self, tell: Tell) -> Result<Loaded, Fatal> {
         Keeping::of(self.disk, self.anchors, tell).map_err(not_stored)
     }
 }
@@ -294,6 +294,9 @@ fn not_stored(why: StoreError<Refusal<Fault>>) -> Fatal {
         StoreError::State(why) => Fatal::new(Reason::State, format_args!("{why}")),
     }
 }
+
+/// The state that was kept last, if there is one, and who keeps what comes.
+pub type Loaded = (Option<Wiped>, Box<Keeping>);
 
 /// Who writes the state.
 pub struct Keeping {
@@ -310,11 +313,7 @@ pub struct Keeping {
 
 impl Keeping {
     /// The state on a disk, if there is one, and who keeps what comes.
-    fn of(
-        mut disk: Sealed,
-        anchors: Option<Box<Anchored>>,
-        tell: Tell,
-    ) -> Result<(Option<Wiped>, Box<Keeping>), StoreError<Refusal<Fault>>> {
+    fn of(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Loaded, StoreError<Refusal<Fault>>> {
         let origin = migration::disk::origin(&mut disk).map_err(StoreError::Disk)?;
         let origin = origin.map(|origin| moving::short(&origin.from));
         let mut buffer = Wiped(vec![0; MAX_RECORD_SIZE]);

@@ -154,7 +154,7 @@ enum Place {
     /// It is marked as empty: whose it is to be is known when a state has come.
     Vacant(Box<Vacant>),
     /// Another state than that which came last may wait there.
-    Waits(Sealed),
+    Waits(Box<Sealed>),
     /// The TPM lives there.
     Lives(Box<Keeping>),
     /// Nobody knows what is there.
@@ -176,8 +176,8 @@ impl DiskBerth {
     }
 
     /// A disk where a state waits.
-    pub(crate) const fn waiting(disk: Sealed, tell: Tell) -> Self {
-        Self { place: Place::Waits(disk), tell }
+    pub(crate) fn waiting(disk: Sealed, tell: Tell) -> Self {
+        Self { place: Place::Waits(Box::new(disk)), tell }
     }
 
     /// Who keeps the TPM that has arrived. `None`: none has.
@@ -202,19 +202,19 @@ impl Berth for DiskBerth {
             }
             Place::Waits(mut disk) => {
                 disk.go_on_beyond(beyond).ok_or(Unsure)?;
-                disk
+                *disk
             }
             Place::Lives(_) | Place::Unsure => return Err(Unsure),
         };
         migration::disk::keep(&mut disk, pending, state).map_err(|_| Unsure)?;
-        self.place = Place::Waits(disk);
+        self.place = Place::Waits(Box::new(disk));
         Ok(())
     }
 
     fn live(&mut self, arrival: &Arrival, tpm: &Tpm) -> Result<(), Unsure> {
         let Place::Waits(mut disk) = core::mem::replace(&mut self.place, Place::Unsure) else { return Err(Unsure) };
         migration::disk::settle(&mut disk, arrival).map_err(|_| Unsure)?;
-        let (_, mut keeping) = Keeping::of(disk, None, self.tell).map_err(|_| Unsure)?;
+        let (_, mut keeping) = Keeping::of(*disk, None, self.tell).map_err(|_| Unsure)?;
         keeping.keep(tpm).ok_or(Unsure)?;
         self.place = Place::Lives(keeping);
         Ok(())

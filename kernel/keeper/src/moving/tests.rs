@@ -3,9 +3,9 @@
 mod disks;
 mod runs;
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::boxed::Box;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::vec;
@@ -14,7 +14,7 @@ use std::vec::Vec;
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::hooks::Platform;
 use migration::message::Kind;
-use migration::{Arrival, Pending, Refusal, Terms, Tombstone};
+use migration::{Arrival, Pending, Refusal, Terms, Tombstone, Wiped};
 use moves::chip::Boot;
 use moves::scene::{CHIP_A, CHIP_B, IDENTITY, NEW, OLD};
 use relay::{Message, Relay, service};
@@ -22,7 +22,6 @@ use snp::message::certificates::{ARK, ASK, VCEK};
 use snp::report::Report;
 use tpm_core::{Clock, EkTemplate, Entropy, EntropyFailure, MAX_EK_PUBLIC, Tpm};
 use zerocopy::IntoBytes;
-use zeroize::Zeroizing;
 
 use super::{Arrivals, Berth, Home, Leaving, Now, Stand, Unsure, arrive};
 

@@ -11,13 +11,18 @@ use sealed::{BlockDevice, SECTOR};
 use snp::message::key::DerivedKey;
 use virtio::Fault;
 
+/// Of so many sectors.
+fn place_of(sectors: u64) -> usize {
+    usize::try_from(sectors).unwrap() * SECTOR
+}
+
 /// A disk, and a second handle to it: what a host has. It says no more after so many writes.
 #[derive(Clone)]
 struct Platter(Arc<Mutex<(Vec<u8>, Option<usize>)>>);
 
 impl Platter {
     fn prepared() -> Self {
-        let mut platter = Self(Arc::new(Mutex::new((vec![0; MIN_SECTORS as usize * SECTOR], None))));
+        let mut platter = Self(Arc::new(Mutex::new((vec![0; place_of(MIN_SECTORS)], None))));
         sealed::disk::prepare(&mut platter).unwrap();
         platter
     }
@@ -39,7 +44,7 @@ impl BlockDevice for Platter {
     }
 
     fn read(&mut self, first: u64, out: &mut [u8]) -> Result<(), Fault> {
-        let at = first as usize * SECTOR;
+        let at = place_of(first);
         out.copy_from_slice(&self.0.lock().unwrap().0[at..at + out.len()]);
         Ok(())
     }
@@ -49,7 +54,7 @@ impl BlockDevice for Platter {
         if let Some(left) = left {
             *left = left.checked_sub(1).ok_or(Fault::Failed)?;
         }
-        let at = first as usize * SECTOR;
+        let at = place_of(first);
         all[at..at + octets.len()].copy_from_slice(octets);
         Ok(())
     }
