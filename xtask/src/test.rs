@@ -50,6 +50,7 @@ const PRODUCTS: &[WithoutQemu] = &[
     ("embed: stack and memory", needs::suite),
     (INSTALL, package::install),
     (PAGE, pictures::run),
+    (REPORTS, ::clients::reports::run),
 ];
 
 /// Compiles all crates of the products anew, from the registry. Only by name.
@@ -57,6 +58,9 @@ const INSTALL: &str = "install: the products, where there is only cargo";
 
 /// Fetches a browser, which is 200 MB with its libraries. Only by name.
 const PAGE: &str = "page: the verifier's page in a browser";
+
+/// Fetches packages of others, with reports in them. Only by name.
+const REPORTS: &str = "evidence: reports of real processors";
 
 /// Compiles virtee's program and what it needs, from the registry. Only by name.
 const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
@@ -208,7 +212,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, REPORTS, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

@@ -1,6 +1,6 @@
 //! A real report: a Milan's, which the crate `sev` brings with its certificate among its tests' data. Cargo has it in
-//! its cache, since `sev` is what we depend on; nothing of it is committed here. Others, of a Genoa and of a VLEK among
-//! them, are fetched by a suite of tests/clients.
+//! its cache, since `sev` is what we depend on; nothing of it is committed here. Others, a Genoa's among them, are
+//! fetched by a suite of tests/clients.
 
 use core::time::Duration;
 use quoin_verify::evidence::folder::{Evidence, Kind};

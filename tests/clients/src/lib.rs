@@ -11,6 +11,7 @@
 //! | [`azure`] | what Azure's attestation tools do with a report, by their rules |
 //! | [`go`] | programs in Go, from Debian's packages |
 //! | [`virtee`] | the crate sev |
+//! | [`reports`] | reports of real processors, before our verifier |
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod go;
 pub mod list;
 pub mod page;
 pub mod place;
+pub mod reports;
 pub mod scripts;
 pub mod trace;
 pub mod virtee;
