@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use host::devices::FileDisk;
-use host::guest::{Boot, interactive};
+use host::guest::{Boot, StateDisk, interactive};
 use host::{boot, child, debian, qemu};
 use quoin_verify::{digest, screen};
 use std::path::PathBuf;
@@ -48,6 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         screen::say("state        ", &format!("{} is prepared for a new one", path.display()));
     }
     let Args { memory, disk, timeout, verbose, qemu, state_disk, .. } = args;
-    let (disk, qemu, state_disk) = (disk.clone(), qemu.clone(), state_disk.clone());
+    let (disk, qemu, state_disk) =
+        (disk.clone(), qemu.clone(), state_disk.clone().map(|path| StateDisk { path, is_hidden: true }));
     interactive(&built, &Boot { memory: *memory, disk, timeout: *timeout, verbose: *verbose, qemu, state_disk })
 }

@@ -124,6 +124,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: an encrypted disk", |_| booted::disk::run()),
     ("guest: a vTPM as Azure's", |_| booted::azure::guest::run()),
     ("guest: a TPM that is kept", |_| booted::state::guests()),
+    ("guest: beside a disk that is not hidden", |_| booted::state::shown()),
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
     ("guest: Linux on two processors", |_| booted::processors::two()),
     ("guest: Linux on four processors", |_| booted::processors::four()),

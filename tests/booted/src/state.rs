@@ -130,6 +130,11 @@ pub fn guests() -> Result<Totals> {
     guests::run()
 }
 
+/// One beside a disk that is not hidden from it.
+pub fn shown() -> Result<Totals> {
+    guests::shown()
+}
+
 /// A history of so many commands, cut after every sector of every write; so many cuts are booted.
 pub fn cuts_of(commands: u32, boots: usize, seed: u64) -> Result<String> {
     Ok(cuts::run(&required()?, commands, boots, seed)?.to_string())

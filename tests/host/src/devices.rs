@@ -28,6 +28,9 @@ pub const CONSOLE: u8 = 0x1D;
 /// Lines of the machine's configuration: the firmware's memory is QEMU's, and the guest does not find the devices.
 pub const CONFIG: &str = "dma=yes\nhidden=0x1e\nhidden=0x1d";
 
+/// The same for a host that hides nothing.
+pub const SHOWN: &str = "dma=yes";
+
 /// The setting of a state on this disk. The console is not looked for.
 #[must_use]
 pub const fn setting(wanted: Wanted) -> State {

@@ -61,7 +61,16 @@ pub struct Boot {
     /// Further options of QEMU.
     pub qemu: Vec<String>,
     /// The firmware's disk, where the image wants one.
-    pub state_disk: Option<PathBuf>,
+    pub state_disk: Option<StateDisk>,
+}
+
+/// The firmware's disk beside a guest.
+#[derive(Debug, Clone)]
+pub struct StateDisk {
+    /// Its file.
+    pub path: PathBuf,
+    /// Whether the host hides it from the guest; stock QEMU does not.
+    pub is_hidden: bool,
 }
 
 /// Boots with the guest's serial port on the terminal, and says how it has ended.
@@ -138,8 +147,8 @@ pub fn boot_after(
     options.extend(boot::populated(args.memory));
     options.extend_from_slice(&args.qemu);
     let mut config = CONFIG.to_owned();
-    if let Some(path) = &args.state_disk {
-        config = [CONFIG, devices::CONFIG].join("\n");
+    if let Some(StateDisk { path, is_hidden }) = &args.state_disk {
+        config = [CONFIG, if *is_hidden { devices::CONFIG } else { devices::SHOWN }].join("\n");
         options = [options, devices::memory(), devices::disk(path)].concat();
     }
     let mut qemu = boot::start_with(built, &config, args.memory, &options)?;

@@ -1,7 +1,7 @@
 //! Operating systems at VMPL2 beside the firmware's disk: what one boot has sealed, the next one unseals, though the VM
 //! has ended; and of the disk the guest finds nothing.
 
-use super::inside::{self, Octets};
+use super::inside::{self, Model, Octets};
 use crate::linux::{all_made, powered_off, reached};
 use crate::{Totals, case, ovmf};
 use anyhow::{Context, Result, ensure};
@@ -10,7 +10,7 @@ use host::boot::Built;
 use host::devices::{self, FileDisk};
 use host::guest::challenger::Challenger;
 use host::guest::ovmf::Ovmf;
-use host::guest::{self, Boot, Outcome, System};
+use host::guest::{self, Boot, Outcome, StateDisk, System};
 use host::image::{self, Payload};
 use host::psp::Identity;
 use host::qemu::Folder;
@@ -30,9 +30,7 @@ const TIMEOUT: u64 = 1200;
 
 /// Linux, on one processor and on two, and by way of OVMF.
 pub(super) fn run() -> Result<Totals> {
-    let script = fs::read(workspace::root()?.join("tests/guest/linux/kept"))?;
-    let system = System::prepare()?.with_files(&[("kept", script)])?;
-    println!("kernel {}", system.release);
+    let system = system()?;
     let mut totals = Totals::default();
     for processors in [1, 2] {
         let linux = Linux { vcpus: processors, ..system.linux(COMMAND_LINE) };
@@ -42,6 +40,13 @@ pub(super) fn run() -> Result<Totals> {
     let built = kept(quoin_image::ovmf::guest(&Ovmf::fetch()?.code()?)?, 1, "kept-ovmf.igvm")?;
     totals += twice("OVMF and Linux", &built, Some(&ovmf::unified_disk(&system, COMMAND_LINE, "kept.disk")?))?;
     Ok(totals)
+}
+
+fn system() -> Result<System> {
+    let script = fs::read(workspace::root()?.join("tests/guest/linux/kept"))?;
+    let system = System::prepare()?.with_files(&[("kept", script)])?;
+    println!("kernel {}", system.release);
+    Ok(system)
 }
 
 /// An image whose firmware wants a state.
@@ -63,7 +68,7 @@ fn twice(name: &str, built: &Built, disk: Option<&Path>) -> Result<Totals> {
     let mut totals = Totals::default();
     let mut boots = Vec::new();
     for (number, checks) in (1..).zip(CHECKS) {
-        let (challenger, outcome) = boot(built, disk, &state)?;
+        let (challenger, outcome) = boot(built, disk, StateDisk { path: state.clone(), is_hidden: true })?;
         totals += case(&format!("{name}, boot {number}: userland is reached"), reached(&challenger, &outcome));
         for (check, why) in &challenger.checks {
             let outcome = why.as_ref().map_or(Ok(()), |why| Err(anyhow::anyhow!("{why}")));
@@ -80,16 +85,14 @@ fn twice(name: &str, built: &Built, disk: Option<&Path>) -> Result<Totals> {
     Ok(totals)
 }
 
-fn boot(built: &Built, disk: Option<&Path>, state: &Path) -> Result<(Challenger, Outcome)> {
+fn how(disk: Option<&Path>, state: StateDisk) -> Boot {
+    let disk = disk.map(PathBuf::from);
+    Boot { memory: MEMORY, disk, timeout: TIMEOUT, verbose: false, qemu: Vec::new(), state_disk: Some(state) }
+}
+
+fn boot(built: &Built, disk: Option<&Path>, state: StateDisk) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
-    let how = Boot {
-        memory: MEMORY,
-        disk: disk.map(PathBuf::from),
-        timeout: TIMEOUT,
-        verbose: false,
-        qemu: Vec::new(),
-        state_disk: Some(state.to_path_buf()),
-    };
+    let how = how(disk, state);
     let log = built.path.with_extension("log");
     let outcome = guest::boot(built, &how, |bytes, serial| {
         let answer = challenger.take(bytes)?;
@@ -99,6 +102,52 @@ fn boot(built: &Built, disk: Option<&Path>, state: &Path) -> Result<(Challenger,
     let outcome = outcome.with_context(|| format!("what the guest wrote is in {}", log.display()))?;
     println!("{:.1} s from QEMU's start to {outcome}", outcome.elapsed.as_secs_f64());
     Ok((challenger, outcome))
+}
+
+/// A host that does not hide the disk. Debian's kernel has virtio's driver of PCI functions in it, which resets what it
+/// finds, whether there is a driver for a disk or not.
+pub(super) fn shown() -> Result<Totals> {
+    let folder = Folder::new()?;
+    let path = folder.path().join("state.disk");
+    FileDisk::prepare(&path)?;
+    let built = kept(system()?.linux(COMMAND_LINE).guest()?, 1, "kept-shown.igvm")?;
+    let mut challenger = Challenger::new()?;
+    let how = how(None, StateDisk { path: path.clone(), is_hidden: false });
+    // What comes behind it are files that a TPM which has failed does not give.
+    let outcome = guest::boot(&built, &how, |bytes, serial| {
+        serial.write_all(&challenger.take(bytes)?)?;
+        ensure!(!challenger.said.contains_key("@pci"), "{SEEN}");
+        Ok(())
+    });
+    let mut totals = case("the guest finds the firmware's disk, and its TPM fails", fails(&challenger, outcome));
+    totals += case("what was kept before is there", opens(&built, &path));
+    Ok(totals)
+}
+
+/// Why the guest is not listened to any more.
+const SEEN: &str = "it has said what it finds";
+
+fn opens(built: &Built, state: &Path) -> Result<()> {
+    let writer = inside::writer(built);
+    let key = inside::chip_key(&Identity::development(), 0, &writer);
+    let record = inside::open(&mut Octets(fs::read(state)?), &writer, key)?;
+    ensure!(record.epoch > 0, "there is no state");
+    Model::of(&record).map(drop)
+}
+
+fn fails(challenger: &Challenger, outcome: Result<Outcome>) -> Result<()> {
+    match outcome {
+        Err(why) if why.to_string() == SEEN => {}
+        Err(why) => return Err(why),
+        Ok(outcome) => anyhow::bail!("it has not said what it finds: {outcome}"),
+    }
+    let functions = said(challenger, "@pci")?;
+    ensure!(functions.contains(&format!("0000:00:{:02x}.0", devices::DISK)), "{functions}");
+    // TPM_RC_FAILURE, to the first command that is to be kept and to those behind it.
+    ensure!(challenger.transcript.contains("(0x101)"), "no command was answered by it\n{}", challenger.transcript);
+    let failed = challenger.checks.iter().filter(|(_, why)| why.is_some()).count();
+    ensure!(failed > 0, "the guest has used its TPM all the same");
+    Ok(())
 }
 
 fn said<'a>(challenger: &'a Challenger, word: &str) -> Result<&'a str> {

@@ -60,8 +60,28 @@ pub(super) fn run(built: &Built, other: &Built, disk: &Path, folder: &Path) -> R
     }
     let refused = ended(start(built, Some(disk), &chip)?, built, 25, "no key here opens it");
     totals += case("another chip: no key opens it", refused);
+    let ours = (inside::writer(built), ours);
+    let theirs = [
+        ("measurement", inside::writer(other), Identity::development()),
+        ("policy", inside::writer(&debug), Identity::development()),
+        ("TCB", Writer { tcb: u64::from_le_bytes(tcb), ..inside::writer(built) }, older),
+        ("chip", inside::writer(built), chip),
+    ];
+    totals += case("nor do their keys, if they do not look at the head", by_their_keys(disk, &ours, &theirs));
     totals += case("VMPL2 with VMPCK2 has another key, and none of VMPL0's", by_the_guest(built, disk, folder));
     Ok(totals)
+}
+
+/// A firmware that passes over what it sees has still the key that the secure processor gives it. That the firmware's
+/// own is made so is what the one that opens shows.
+fn by_their_keys(disk: &Path, (writer, psp): &(Writer, Identity), theirs: &[(&str, Writer, Identity)]) -> Result<()> {
+    let mut octets = Octets(fs::read(disk)?);
+    opens(&mut octets, writer, inside::chip_key(psp, 0, writer), true)?;
+    for (name, other, psp) in theirs {
+        let key = inside::chip_key(psp, 0, other);
+        opens(&mut octets, writer, key, false).with_context(|| format!("another {name}"))?;
+    }
+    Ok(())
 }
 
 /// Another disk with what `change` makes of its octets.
