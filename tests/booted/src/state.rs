@@ -86,7 +86,7 @@ pub fn run(serve: Serve) -> Result<Totals> {
     Ok(totals)
 }
 
-/// What a user does: three runs, the last with the disk as it was behind the first; the verifier judges what they leave.
+/// What a user does: three runs, the last with the disk as it was behind the first, and the verifier after each.
 fn remembered(folder: &Path) -> Result<()> {
     let path = |name: &str| folder.join(name).display().to_string();
     let (disk, evidence, memory) = (path("run.disk"), path("evidence"), path("memory.json"));
