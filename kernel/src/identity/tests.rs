@@ -540,8 +540,8 @@ fn a_key_that_the_guest_puts_at_the_attestation_keys_handle_gets_no_report() {
     assert_eq!(key[9..265], own[own.len() - 256..]);
 }
 
-/// CVE-2025-49707, where the state outlives the boot: the key of the boot is in its place whatever the guest of the
-/// boot before has put there, and whoever owns the TPM since.
+/// CVE-2025-49707, where the state outlives the boot: the key of the boot is in its place whatever the guest before has
+/// put there, and whoever owns the TPM since.
 #[test]
 fn azures_attestation_key_takes_its_place_at_every_boot() {
     struct Kept;

@@ -1,17 +1,18 @@
 //! Reports of real processors, with the certificates that AMD has issued for their keys: each is judged right, and with
 //! any single bit flipped it is refused.
 //!
-//! They lie among the tests' data of crates that others have published. Cargo fetches those; nothing of them is committed
-//! here or built.
+//! They lie among the tests' data of crates that others have published. Cargo fetches those; nothing of them is
+//! committed here or built.
 //!
 //! | sample | crate | report | is |
 //! |---|---|---|---|
 //! | Genoa | `sev_attest_tool` | version 2, VCEK | verified |
-//! | Milan | `omne-attest` (the same as in Debian's go-sev-guest) | version 2, VCEK | refused: its guest may be debugged |
-//! | Milan, Azure's | `az-snp-vtpm` | version 2 | judged up to its signature: the certificate beside it is of another chip |
+//! | Milan | `omne-attest` | version 2, VCEK | refused: its guest may be debugged |
+//! | Milan, Azure's | `az-snp-vtpm` | version 2 | judged up to its signature: its certificate is not there |
 //!
-//! snp/verify/tests/real.rs has another Milan, which is verified, and a Turin's VCEK. No package was found with a report
-//! of a Bergamo, Siena or Turin, or by a VLEK, or of version 3 or later.
+//! The second is in Debian's go-sev-guest, too. snp/verify/tests/real.rs has another Milan, which is verified, and a
+//! Turin's VCEK. No package was found with a report of a Bergamo, Siena or Turin, or by a VLEK, or of version 3 or
+//! later.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use booted::{Totals, case};

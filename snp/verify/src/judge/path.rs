@@ -1,8 +1,7 @@
 //! What is above a certificate (RFC 5280, 6.1): from issuer to issuer up to a root of the verifier's, each with the
 //! right to have issued what is below it.
 //!
-//! Policies are not judged, nor is revocation: an extension that is critical and not of those that are refuses the
-//! path.
+//! Neither policies nor revocation are judged: an extension that is critical and not judged refuses the path.
 
 use super::ek_certificate::all;
 use super::{Case, chain, signature};
