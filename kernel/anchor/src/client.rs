@@ -257,6 +257,14 @@ impl<'a, K: Keys> Client<'a, K> {
         }
     }
 
+    /// Whether one of those that answered has promised a later turn, and so many have answered as are needed. The others
+    /// might still grant this one; to ask for a later turn is the shorter way, and the only one where they are away.
+    #[must_use]
+    pub fn is_overtaken(&self) -> bool {
+        let answered = Anchors(self.round.granted.0 | self.round.outrun.0).count();
+        self.state() == State::Waiting && self.round.outrun.count() > 0 && answered >= self.quorum.k()
+    }
+
     /// What an anchor said last that does not serve this TPM.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {

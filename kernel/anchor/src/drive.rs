@@ -6,8 +6,9 @@ use crate::wire::{Head, Reason, Reply};
 use core::fmt;
 use zerocopy::IntoBytes;
 
-/// Turns that are asked for before somebody else is let go first.
-pub const TURNS: u32 = 3;
+/// Turns that are asked for before somebody else is let go first. Each is later than all that was heard of: anchors that
+/// did not answer before may know later ones.
+pub const TURNS: u32 = 5;
 
 /// A way to all anchors. What it loses, changes or invents costs an answer, no more.
 pub trait Way {
@@ -54,7 +55,7 @@ impl core::error::Error for Refused {}
 fn round<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>) {
     let Some(request) = client.request().copied() else { return };
     way.send(request.as_bytes());
-    while client.state() == State::Waiting {
+    while client.state() == State::Waiting && !client.is_overtaken() {
         let Some((number, reply)) = way.receive() else { return };
         // What changes nothing is waited past: the right answer may still come.
         if client.hear(number, &reply).is_ok() {
@@ -83,6 +84,7 @@ pub fn settle<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>) -> Result
         match client.state() {
             State::Settled | State::Holding => return Ok(()),
             State::Outrun => {}
+            State::Waiting if client.is_overtaken() => {}
             _ => return Err(refused(client)),
         }
     }
@@ -125,6 +127,7 @@ pub fn register<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>, head: H
         match client.state() {
             State::Holding => return Ok(()),
             State::Outrun => {}
+            State::Waiting if client.is_overtaken() => {}
             _ => return Err(refused(client)),
         }
     }
@@ -136,6 +139,7 @@ fn refused<K: Keys>(client: &Client<'_, K>) -> Refused {
         (State::Over(verdict), _) => Refused::Over(verdict),
         (State::Unserved, Some(reason)) => Refused::Unserved(reason),
         (State::Outrun, _) => Refused::Outrun,
+        _ if client.is_overtaken() => Refused::Outrun,
         _ => Refused::TooFew(client.granted()),
     }
 }

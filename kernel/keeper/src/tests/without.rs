@@ -95,6 +95,22 @@ fn a_relay_that_drops_repeats_or_garbles_what_one_anchor_says_is_borne() {
     }
 }
 
+/// Boots that came to nothing have left a later turn with the one anchor that they reached; with that one and another a
+/// boot asks for a later one still, while the third is away.
+#[test]
+fn a_turn_that_nobody_took_is_overtaken() {
+    let (world, disk) = (World::new(2, 3), Image::prepared());
+    world.boot(&disk).unwrap();
+    for up in [[false, true, true], [true, false, true], [false, true, true], [true, false, true]] {
+        world.up(&[false, false, true]);
+        for _ in 0..4 {
+            assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
+        }
+        world.up(&up);
+        world.boot(&disk).unwrap();
+    }
+}
+
 /// It has the patience of the settings, and no more.
 #[test]
 fn a_flood_is_no_answer() {
