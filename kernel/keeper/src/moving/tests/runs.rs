@@ -278,7 +278,7 @@ fn a_guests_commands_look_at_the_relay() {
     });
     assert_eq!(arrival.unwrap().identity, identity);
     let answered = codes.iter().position(|code| *code == FAILURE).unwrap();
-    assert!(codes[..answered].iter().all(|code| *code == SUCCESS) && answered > 1);
+    assert!(codes[..answered].iter().all(|code| *code == SUCCESS) && answered > 0);
     assert_eq!(command(&mut source, GET_RANDOM), FAILURE);
     assert!(svsm::Tpm::kept(&source).is_none() && svsm::Tpm::keys(&mut source).is_none());
     let kept = nowhere.kept();
