@@ -2,8 +2,7 @@
 UUID=5f2a5d6e-3a0b-4c57-9a0e-0123456789ab
 NONCE=00112233445566778899aabbccddeeff
 v() { virsh --quiet -c qemu:///session "$@"; }
-# A libvirtd that ends with the script. Where virsh finds none yet, it would start one itself, and ours would have
-# to go.
+# A libvirtd that ends with the script. Where virsh finds none yet, it would start its own, and ours could not.
 serve() {
     export LIBVIRT_AUTOSTART=0
     mkdir -p "$XDG_CONFIG_HOME/libvirt"
@@ -21,7 +20,7 @@ define() {
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>$PWD/vmlinuz</kernel><initrd>$PWD/initrd</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 nonce=$NONCE</cmdline>
+    <cmdline>console=ttyS0 quiet panic=-1 no_timer_check nonce=$NONCE</cmdline>
   </os>
   <features><acpi/></features>
   <devices>
