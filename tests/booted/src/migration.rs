@@ -7,6 +7,7 @@ mod travel;
 
 use super::{Totals, case};
 use anyhow::{Context, Result, ensure};
+use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use host::devices::FileDisk;
 use host::psp::Identity;
@@ -15,7 +16,7 @@ use host::timeline;
 use machine::{Attested, Client, FAILURE, GET_RANDOM, Images, Machine, SUCCESS, attested};
 use migration::message::Kind;
 use moves::belongings::Belongings;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use travel::{Journey, Letter, Order, To, travel};

@@ -65,7 +65,7 @@ pub(crate) fn new_key() -> Result<String> {
 
 /// The public key of a key's file.
 pub(crate) fn public(file: &Path) -> Result<String> {
-    Ok(format!("{}\n", hex(&point(&private(&key::octets(file)?)?)?)))
+    Ok(format!("{}\n", hex(&point(&private(&*key::octets(file)?)?)?)))
 }
 
 /// What is granted.
@@ -79,7 +79,7 @@ pub(crate) struct Terms<'a> {
 /// Signs it.
 pub(crate) fn grant(file: &Path, terms: &Terms<'_>) -> Result<Vec<u8>> {
     ensure!(terms.from != &[0; 48] && terms.to != &[0; 48], "a measurement cannot be left open");
-    let key = private(&key::octets(file)?)?;
+    let key = private(&*key::octets(file)?)?;
     let Terms { identity, from, to, until } = *terms;
     let grant = Grant { identity: identity.unwrap_or_default(), from: *from, to: *to, until, signature: [0; 96] };
     let signed = grant.sign(key.as_slice(), &mut System).map_err(|why| anyhow::anyhow!("it is not signed: {why}"))?;
