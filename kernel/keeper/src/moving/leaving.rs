@@ -141,6 +141,8 @@ impl<'t> Leaving<'t> {
     ) -> Result<(), Refusal> {
         let grant = match Kind::of(message) {
             Ok((Kind::Begin, grant)) => Some(grant),
+            // A receipt that comes once more, of the run by which the TPM came here.
+            Ok((Kind::Gone, _)) => return Ok(()),
             _ => None,
         };
         match (&mut self.run, grant) {
