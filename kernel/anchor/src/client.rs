@@ -257,7 +257,7 @@ impl<'a, K: Keys> Client<'a, K> {
         }
     }
 
-    /// Whether one of those that answered has promised a later turn, and so many have answered as are needed. The others
+    /// Whether one of those that answered has promised a later turn, and so many have answered as are needed. Others
     /// might still grant this one; to ask for a later turn is the shorter way, and the only one where they are away.
     #[must_use]
     pub fn is_overtaken(&self) -> bool {

@@ -6,8 +6,8 @@ use crate::wire::{Head, Reason, Reply};
 use core::fmt;
 use zerocopy::IntoBytes;
 
-/// Turns that are asked for before somebody else is let go first. Each is later than all that was heard of: anchors that
-/// did not answer before may know later ones.
+/// Turns that are asked for before somebody else is let go first. Each is later than all that was heard of: anchors
+/// that did not answer before may know later ones.
 pub const TURNS: u32 = 5;
 
 /// A way to all anchors. What it loses, changes or invents costs an answer, no more.
