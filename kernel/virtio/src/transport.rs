@@ -285,8 +285,12 @@ impl<H: Host> Transport for Checked<H> {
         if let Some(queue) = self.queues.get_mut(usize::from(queue)) {
             *queue = None;
         }
-        // Until it has been reset, the device may go on with what it was given.
-        let _ = self.registers.reset(&mut self.host);
+        // Until it has been reset, the device may go on with what it was given. But one that has not answered is not
+        // asked again: QEMU answers a reset when all requests are done, and the firmware would wait for that for ever.
+        // Its pages stay shared.
+        if self.health.check().is_ok() {
+            let _ = self.registers.reset(&mut self.host);
+        }
     }
 
     fn queue_used(&mut self, queue: u16) -> bool {
