@@ -27,7 +27,7 @@ use crate::programs::Programs;
 
 /// Where the registers of PCI functions are put (docs/boot.md, "Devices of VMPL0"): of the disk, and of the console.
 const WINDOW: u64 = 0x7f_f000_0000;
-/// See [`WINDOW`].
+/// The console's.
 pub const CONSOLE_WINDOW: u64 = 0x7f_f010_0000;
 /// How long a device may take to answer.
 const PATIENCE_MS: u64 = 20_000;
@@ -71,6 +71,7 @@ fn find(memory: &mut Memory, setting: &StateSetting<'_>, khz: Option<u64>) -> Re
 ///
 /// # Errors
 /// Why it cannot be used: `NoDisk`, and those of [`keeper::open`].
+#[expect(clippy::too_many_arguments, reason = "each is of another origin, and all are needed at once")]
 pub fn open(
     memory: &mut Memory,
     setting: &StateSetting<'_>,
