@@ -162,7 +162,8 @@ fn as_user(place: &Path) -> Result<Command> {
 
 /// Ends whatever has left a file with its process id: nothing does, if the case has come to its end.
 fn end_all(place: &Path) {
-    let script = "find . -name '*.pid' -exec cat {} + | while read -r pid; do kill -9 $pid; done";
+    // libvirt's files have no end of line.
+    let script = "find . -name '*.pid' | while read -r file; do kill -9 $(cat \"$file\"); done";
     let _ = Command::new("bash").args(["-c", script]).current_dir(place).output();
 }
 
