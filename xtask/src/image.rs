@@ -1,5 +1,6 @@
 //! `cargo xtask image`: builds the measured image, and says what it is made of.
 
+use crate::kept::Kept;
 use crate::successors::Successors;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -7,12 +8,11 @@ use host::figures::{self, Figure};
 use host::guest::System;
 use host::guest::tools::Tools;
 use host::image::{Payload, accept, check, pack};
-use host::{build, debian, devices, uki, workspace};
+use host::{build, debian, uki, workspace};
 use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_image::linux::Linux;
 use quoin_image::settings::{Setting, Settings, authorities};
-use quoin_image::state::{State, Wanted};
 use quoin_image::{ovmf, sizes};
 use quoin_verify::digest::hex;
 use quoin_verify::input::certificates;
@@ -90,14 +90,8 @@ pub struct Args {
     /// How many seconds the firmware waits for it.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "authority", value_parser = clap::value_parser!(u16).range(1..))]
     authority_wait: u16,
-    /// Has the firmware keep its TPM's state on a disk of its own (docs/persistence.md), which `guest --state-disk`
-    /// gives it: `required`, or `allowed`, where a TPM without a disk is a new one at every boot. Part of the launch
-    /// digest.
-    #[arg(long, value_name = "WANTED", conflicts_with = "no_guest", value_parser = ["required", "allowed"])]
-    state: Option<String>,
-    /// Has the firmware look for its console to programs at the host, too. Part of the launch digest.
-    #[arg(long, conflicts_with = "no_guest")]
-    programs: bool,
+    #[command(flatten)]
+    kept: Kept,
     #[command(flatten)]
     successors: Successors,
     /// Has the firmware judge its own platform by this policy file, before it makes a key or starts the guest: the keys
@@ -134,8 +128,7 @@ impl Args {
             personality,
             authority,
             firmware_policy,
-            state,
-            programs,
+            kept,
             successors,
             ..
         } = self;
@@ -146,8 +139,7 @@ impl Args {
             && personality == "quoin"
             && smp_from_file.is_none()
             && authority.is_empty()
-            && state.is_none()
-            && !programs
+            && kept.is_empty()
             && successors.is_empty()
             && [guest, linux, ovmf, firmware, firmware_policy].into_iter().all(Option::is_none)
     }
@@ -206,12 +198,8 @@ fn settings(args: &Args) -> Result<Settings> {
         let policy = fs::read_to_string(path)?;
         settings = settings.with_policy(&policy).with_context(|| format!("policy file {}", path.display()))?;
     }
-    if args.state.is_some() || args.programs {
-        let kept =
-            args.state.as_deref().map(|wanted| if wanted == "required" { Wanted::Required } else { Wanted::Allowed });
-        let console = if args.programs { devices::console().console } else { None };
-        let state = State { console, ..kept.map_or_else(devices::console, devices::setting) };
-        settings = settings.with(Setting::State, &state.octets());
+    if !args.kept.is_empty() {
+        settings = settings.with(Setting::State, &args.kept.setting()?.octets());
     }
     if !args.successors.is_empty() {
         ensure!(!args.no_guest, "a firmware without a guest lets no TPM go");

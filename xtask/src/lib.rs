@@ -26,6 +26,7 @@
 //! | [`simulate`] | the verb of that name: kept state |
 //! | [`migrate`] | the verb of that name: a TPM moves |
 //! | [`successors`] | options of `image` for that |
+//! | [`kept`] | options of `image` for a state that is kept |
 //! | [`status`] | what exit statuses mean |
 //! | [`mod@test`] | the verb of that name |
 //! | [`tools`] | programs that cargo installs |
@@ -50,6 +51,7 @@ pub mod embedding;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
+pub mod kept;
 pub mod measure;
 pub mod memory;
 pub mod migrate;

@@ -106,7 +106,7 @@ enum Verb {
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(Box<program::Args>),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
-    Image(image::Args),
+    Image(Box<image::Args>),
     /// Prove what is written to the firmware's disk: QEMU killed 200 times, a history of 300 commands cut after every
     /// sector, the time that a command waits.
     Disk(disk::Args),

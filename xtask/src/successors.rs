@@ -58,7 +58,8 @@ impl Successors {
     }
 }
 
-fn octets<const N: usize>(text: &str) -> Result<[u8; N]> {
+/// So many octets, of hexadecimal digits.
+pub(crate) fn octets<const N: usize>(text: &str) -> Result<[u8; N]> {
     let digits = text.trim();
     let at = |at| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     let all: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(at).collect();
