@@ -82,8 +82,8 @@ const LIES: &[(&str, Then)] = &[
     ("cpuid-contradicts:1", Then::Says(9, "Contradiction { leaf: 1, subleaf: 0 }")),
     ("no-rdseed", Then::Says(10, "the CPUID page hides RDSEED")),
     ("no-rdrand", Then::Says(10, "the CPUID page hides RDRAND")),
-    // The payload has given up two pages itself, for the GHCBs of two vCPUs.
-    ("swap-before-rescind:3", Then::Poisons),
+    // The payload has given up four pages itself: the GHCBs of two vCPUs, and those of guest messages.
+    ("swap-before-rescind:5", Then::Poisons),
 ];
 
 /// Other hosts, by lines of the machine's configuration.
