@@ -50,6 +50,18 @@ impl Kept {
         self.state.is_none() && !self.programs
     }
 
+    /// Whether the firmware has a way to programs at the host.
+    #[must_use]
+    pub const fn has_programs(&self) -> bool {
+        self.programs || self.has_anchors()
+    }
+
+    /// Whether anchors are named.
+    #[must_use]
+    pub const fn has_anchors(&self) -> bool {
+        !self.anchor.is_empty()
+    }
+
     /// The setting.
     ///
     /// # Errors
@@ -57,9 +69,8 @@ impl Kept {
     pub fn setting(&self) -> Result<State> {
         let wanted = |wanted: &String| if wanted == "required" { Wanted::Required } else { Wanted::Allowed };
         let state = self.state.as_ref().map_or_else(devices::console, |text| devices::setting(wanted(text)));
-        let has_console = self.programs || !self.anchor.is_empty();
         Ok(State {
-            console: if has_console { devices::console().console } else { None },
+            console: if self.has_programs() { devices::console().console } else { None },
             recovery: self.recovery,
             share: self.anchor_shares,
             anchors: self.anchors()?,
@@ -69,7 +80,7 @@ impl Kept {
 
     /// The part that names anchors.
     fn anchors(&self) -> Result<Vec<u8>> {
-        if self.anchor.is_empty() {
+        if !self.has_anchors() {
             return Ok(Vec::new());
         }
         let least = u8::try_from(self.anchor.len() / 2 + 1).context("too many anchors")?;

@@ -36,6 +36,12 @@ impl Successors {
         owner.is_none() && lists && !follows_itself && !no_new_tpm && !development_chips
     }
 
+    /// No TPM is made here.
+    #[must_use]
+    pub const fn receives(&self) -> bool {
+        self.no_new_tpm
+    }
+
     /// The setting's octets.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -77,10 +77,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         listeners.push(Listener::Tcp(listener));
     }
     if let Some(path) = &args.unix {
-        listeners.push(Listener::Unix(listen_at(path)?, path.clone()));
+        listeners.push(Listener::Unix(tpm_ports::listen_in_place(path)?, path.clone()));
     }
     let control = Folder::control(&args.folder);
-    let operator = listen_at(&control)?;
+    let operator = tpm_ports::listen_in_place(&control)?;
     let known = folder::count(&*backend)?;
     for listener in &listeners {
         println!("listening at {}", listener.address()?);
@@ -107,19 +107,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let _ = fs::remove_file(path);
     }
     Ok(())
-}
-
-/// A socket in the place of one that nobody serves any more.
-fn listen_at(path: &Path) -> Result<UnixListener> {
-    let cannot = || format!("cannot listen at {}", path.display());
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            ensure!(UnixStream::connect(path).is_err(), "somebody serves {} already", path.display());
-            fs::remove_file(path).with_context(cannot)?;
-            UnixListener::bind(path).with_context(cannot)
-        }
-        other => other.with_context(cannot),
-    }
 }
 
 enum Listener {

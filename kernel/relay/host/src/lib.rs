@@ -17,7 +17,7 @@ pub mod frames;
 pub mod pump;
 
 use anchors::Anchors;
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use core::time::Duration;
 use frames::Peer;
@@ -25,9 +25,8 @@ use pump::{Back, Programs, pump};
 use quoin_anchor::ask::Address;
 use relay::service;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::ErrorKind;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::{fs, io, thread};
 use tpm_ports::Stop;
 use tpm_ports::logging::{self, LevelFilter};
@@ -79,7 +78,7 @@ pub fn run() -> Result<()> {
     logging::start(LevelFilter::Info, None)?;
     let args = Args::parse();
     let stop = Stop::on(&[SIGINT, SIGTERM, SIGHUP])?;
-    let listener = listen_at(&args.socket)?;
+    let listener = tpm_ports::listen_in_place(&args.socket)?;
     let path = args.socket.clone();
     println!("{} waits for a firmware; until Ctrl-C", path.display());
     io::Write::flush(&mut io::stdout())?;
@@ -101,17 +100,4 @@ pub fn run() -> Result<()> {
 fn serve(stream: UnixStream, args: &Args) -> Result<()> {
     let writer = stream.try_clone()?;
     pump(stream, writer, |back| args.programs(back))
-}
-
-/// A socket in the place of one that nobody serves any more.
-fn listen_at(path: &Path) -> Result<UnixListener> {
-    let cannot = || format!("cannot listen at {}", path.display());
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            ensure!(UnixStream::connect(path).is_err(), "somebody serves {} already", path.display());
-            fs::remove_file(path).with_context(cannot)?;
-            UnixListener::bind(path).with_context(cannot)
-        }
-        other => other.with_context(cannot),
-    }
 }

@@ -44,7 +44,7 @@ pub use backend::{Backend, BufferSizes, Resting, StateBlob};
 pub use dialect::Dialect;
 pub use many::{Limits, Load, Many};
 pub use options::{Options, Startup};
-pub use ports::{Ports, Reserved};
+pub use ports::{Ports, Reserved, listen_in_place};
 pub use settings::{Ends, Record, Settings, Stop};
 
 use anyhow::Result;

@@ -208,12 +208,19 @@ pub(crate) fn listen_unix(path: &Path) -> Result<UnixPorts> {
 }
 
 fn listen_at(path: &Path) -> Result<UnixListener> {
-    let listener = bind_unix(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+    let listener = listen_in_place(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// A Unix socket; one whose server has ended is replaced.
+/// Listens at a Unix socket, in the place of one whose server has ended.
+///
+/// # Errors
+/// Somebody serves it, or it cannot be made.
+pub fn listen_in_place(path: &Path) -> Result<UnixListener> {
+    bind_unix(path).with_context(|| format!("cannot listen at {}", path.display()))
+}
+
 fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error)
