@@ -1,6 +1,7 @@
 //! A TPM that moves from one running firmware to another, between machines with different mock chips
 //! (docs/migration.md).
 
+mod cuts;
 mod machine;
 mod refusals;
 mod travel;
@@ -117,7 +118,7 @@ impl Scene {
         source.wait_for("whoever asks is given its receipt")?;
         let mut destination = Machine::started(&images.new, &chips[1], Some(&disks[1]), "")?;
         let relay = destination.payload()?;
-        caught(|| belongings.find_later(&mut Client(relay)))?;
+        caught(|| belongings.find_later(&mut Client(relay), 1))?;
         let after = attested(&mut destination, &images.new, &chips[1])?;
         ensure!(after.keys == before.keys && after.flags == KEPT | MIGRATED, "{after:?}");
         ensure!(!source.has_said("quoin: guest"), "the source has started a guest");
@@ -146,6 +147,13 @@ fn caught<R>(work: impl FnOnce() -> R) -> Result<R> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| anyhow::anyhow!("it is not as it was: see above"))
 }
 
+/// Cuts moves after every message with every loss of power, and the messages themselves; what was done.
+pub fn cut() -> Result<String> {
+    let images = Images::build()?;
+    let folder = Folder::new()?;
+    cuts::all(&images, &folder)
+}
+
 /// The suite's short form.
 pub fn run() -> Result<Totals> {
     let images = Images::build()?;
@@ -156,6 +164,7 @@ pub fn run() -> Result<Totals> {
     totals +=
         case("the receipt is lost: the destination asks, also after its next boot", receipt_lost(&images, &folder));
     totals += case("the word that the state is kept is lost: the source goes on", kept_lost(&images, &folder));
+    totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
     totals += refusals::run(&images)?;
     Ok(totals)
 }
@@ -193,9 +202,8 @@ fn receipt_lost(images: &Images, folder: &Folder) -> Result<()> {
     })?;
     ensure!(!journey.is_live && scene.source.code(GET_RANDOM)? == FAILURE, "the source answers, or the destination");
     ensure!(!scene.destination.has_said("quoin: guest"), "the destination has started a guest");
-    let disk = scene.disks[1].clone();
-    let chip = scene.chips[1].clone();
-    scene.destination = Machine::start(&images.new, &chip, Some(&disk), "")?;
+    scene.destination.qemu.kill()?;
+    scene.destination = Machine::start(&images.new, &scene.chips[1], Some(&scene.disks[1]), "")?;
     scene.destination.wait_for("waits for its receipt")?;
     let mut journey = travel(&mut scene.source, &scene.destination.programs, None, &mut |_| Order::Deliver)?;
     // What was the source's last answer is long ago.

@@ -134,6 +134,13 @@ impl Programs {
         self.writer.send(frame(service, number, message)?).context("the machine has ended")
     }
 
+    /// Sends the first octets of a message's frame, behind which nothing can be read any more.
+    pub fn send_part(&self, service: u16, number: u16, message: &[u8], octets: usize) -> Result<()> {
+        let mut frame = frame(service, number, message)?;
+        frame.truncate(octets);
+        self.writer.send(frame).context("the machine has ended")
+    }
+
     /// The firmware's next message to a program, if there is one in time.
     #[must_use]
     pub fn receive(&self, timeout: Duration) -> Option<Message> {

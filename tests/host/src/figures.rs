@@ -62,6 +62,7 @@ figures! {
     DiskWaits "disk-waits" "how long a command waits for the disk"
     MigrationSchedules "migration-schedules" "schedules of a migration"
     MigrationOctets "migration-octets" "changed messages of a migration"
+    MigrationCuts "migration-cuts" "a move in the machine, cut after every message"
     MigrationTime "migration-time" "how long a TPM is silent that moves"
     Demo "demo" "`cargo xtask demo`, warm"
     Indices "indices" "what a command that changes nothing that lasts costs"

@@ -200,9 +200,15 @@ impl Qemu {
             }
             thread::sleep(Duration::from_millis(20));
         }
+        self.kill()?;
+        bail!("the machine did not end within {} seconds", timeout.as_secs())
+    }
+
+    /// Takes the machine's power away, now.
+    pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        bail!("the machine did not end within {} seconds", timeout.as_secs())
+        Ok(())
     }
 
     /// The last lines that were said, as one text, whether somebody has asked for them or not: what goes beside an

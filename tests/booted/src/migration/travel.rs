@@ -52,6 +52,8 @@ pub(super) enum Order {
     Instead(Vec<u8>),
     /// It is lost, and nothing is carried any more.
     End,
+    /// Of its frame so many octets arrive, and nothing is carried any more.
+    Part(usize),
 }
 
 /// What came of it.
@@ -77,12 +79,17 @@ pub(super) fn travel(
     begin: Option<&[u8]>,
     hosts: &mut dyn FnMut(&Letter) -> Order,
 ) -> Result<Journey> {
-    let mut relay = source.relay.take().context("the source has no payload")?;
+    // What nobody carried is lost.
+    for end in [&source.programs, destination] {
+        while end.receive(Duration::ZERO).is_some() {}
+    }
+    // One that has moved before this boot has no guest.
+    let mut relay = source.relay.take();
     let stop = AtomicBool::new(false);
     let mut journey = Journey::default();
     let (carried, relay, (last_answer, is_dead)) = thread::scope(|scope| {
         let guest = scope.spawn(|| {
-            let seen = guest(&mut relay, &stop);
+            let seen = relay.as_mut().map_or((None, true), |relay| guest(relay, &stop));
             (relay, seen)
         });
         let carried = carry(&source.programs, destination, begin, hosts, &mut journey);
@@ -90,7 +97,7 @@ pub(super) fn travel(
         let (relay, seen) = guest.join().map_err(|_| anyhow::anyhow!("the guest's thread has ended"))?;
         Ok::<_, anyhow::Error>((carried, relay, seen))
     })?;
-    source.relay = Some(relay);
+    source.relay = relay;
     carried.with_context(|| format!("after {} letters\n{}", journey.letters.len(), source.qemu.last_lines()))?;
     (journey.last_answer, journey.is_dead) = (last_answer, is_dead);
     Ok(journey)
@@ -134,13 +141,11 @@ fn carry(
             let order = hosts(&letter);
             let refusal = refusal(&letter);
             let is_live = letter.kind() == Some(Kind::Live) && order == Order::Deliver;
-            let arrives = match &order {
-                Order::Deliver => Some(&letter.octets),
-                Order::Instead(other) => Some(other),
-                Order::End => None,
-            };
-            if let Some(octets) = arrives {
-                end.send(service::MIGRATION, 0, octets)?;
+            match &order {
+                Order::Deliver => end.send(service::MIGRATION, 0, &letter.octets)?,
+                Order::Instead(other) => end.send(service::MIGRATION, 0, other)?,
+                Order::Part(octets) => end.send_part(service::MIGRATION, 0, &letter.octets, *octets)?,
+                Order::End => {}
             }
             journey.letters.push(letter);
             if let Some(why) = refusal {
@@ -152,7 +157,7 @@ fn carry(
                 journey.is_live = true;
                 return Ok(());
             }
-            if order == Order::End {
+            if matches!(order, Order::End | Order::Part(_)) {
                 return Ok(());
             }
         }
