@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
+mod lanes;
+
 use crate::tools::Tool;
 use crate::{capi, clients, embedding, needs, package, pictures, proofs, served};
 use anyhow::{Context, Result, ensure};
@@ -9,9 +11,10 @@ use host::figures::{self, Figure};
 use host::{debian, qemu};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 /// Options of `cargo xtask test`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Only what needs no QEMU: under two minutes once compiled.
     #[arg(long)]
@@ -21,6 +24,12 @@ pub struct Args {
     /// `install: …`, `page: …` and what is before snpguest.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
+    /// Runs the suites in QEMU one after another; else there are two at once, where there are two cores.
+    #[arg(long)]
+    one_at_a_time: bool,
+    /// One suite in QEMU by its whole name, for the process that runs several.
+    #[arg(long, hide = true, value_name = "NAME", conflicts_with_all = ["fast", "suite", "list"])]
+    only: Option<String>,
     /// Prints the names of all suites, and which run only when they are named.
     #[arg(long, conflicts_with_all = ["fast", "suite"])]
     list: bool,
@@ -173,6 +182,9 @@ pub fn run_after(checks: Totals, args: &Args) -> Result<ExitCode> {
 }
 
 fn suites(args: &Args) -> Result<Totals> {
+    if let Some(name) = &args.only {
+        return Ok(run_in_qemu(&boot::build_everything()?, in_qemu(name)?));
+    }
     let mut totals = Totals::default();
     if HOST.contains(&args.suite) {
         totals += booted::run(HOST, booted::cargo::host);
@@ -183,28 +195,37 @@ fn suites(args: &Args) -> Result<Totals> {
     }
     let in_qemu: Vec<&InQemu> =
         IN_QEMU.iter().chain(GUESTS).filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)).collect();
-    if !in_qemu.is_empty() {
-        debian::ensure(&[qemu::PROGRAM])?;
-        let built = boot::build_everything()?;
-        for (name, cases) in in_qemu {
-            let ran = booted::run(name, || cases(&built));
-            if let Some((_, figure)) = FIGURES.iter().find(|(suite, _)| suite == name).filter(|_| ran.failed == 0) {
-                figures::keep(*figure, &ran.to_string());
-            }
-            totals += ran;
-        }
+    if in_qemu.is_empty() {
+        return Ok(totals);
+    }
+    debian::ensure(&[qemu::PROGRAM])?;
+    let built = boot::build_everything()?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if in_qemu.len() > 1 && cores > 1 && !args.one_at_a_time {
+        totals += lanes::run(in_qemu.iter().map(|(name, _)| *name).collect());
+    } else {
+        in_qemu.iter().for_each(|suite| totals += run_in_qemu(&built, suite));
     }
     Ok(totals)
 }
 
+fn run_in_qemu(built: &Built, (name, cases): &InQemu) -> Totals {
+    let ran = booted::run(name, || cases(built));
+    if let Some((_, figure)) = FIGURES.iter().find(|(suite, _)| suite == name).filter(|_| ran.failed == 0) {
+        figures::keep(*figure, &ran.to_string());
+    }
+    ran
+}
+
 /// Runs one of the suites with a machine, by its name.
 pub(crate) fn by_name(built: &Built, name: &str) -> Result<Totals> {
-    let (_, cases) = IN_QEMU
-        .iter()
-        .chain(GUESTS)
-        .find(|(suite, _)| *suite == name)
-        .with_context(|| format!("there is no suite `{name}`"))?;
+    let (_, cases) = in_qemu(name)?;
     cases(built)
+}
+
+fn in_qemu(name: &str) -> Result<&'static InQemu> {
+    let mut all = IN_QEMU.iter().chain(GUESTS);
+    all.find(|(suite, _)| *suite == name).with_context(|| format!("there is no suite `{name}`"))
 }
 
 fn is_asked_for(name: &str, suite: &str) -> bool {
@@ -244,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_run_of_no_test_is_a_failure() {
-        assert!(run(&Args { fast: true, suite: String::from("hostile"), list: false }).is_err());
+        let args = Args { fast: true, suite: String::from("hostile"), ..Args::default() };
+        assert!(run(&args).is_err());
     }
 
     #[test]

@@ -103,6 +103,13 @@ impl Totals {
     pub const fn one(passed: bool) -> Self {
         Self { passed: passed as u32, failed: !passed as u32 }
     }
+
+    /// As they are printed.
+    #[must_use]
+    pub fn read(line: &str) -> Option<Self> {
+        let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
+        Some(Self { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+    }
 }
 
 impl AddAssign for Totals {
@@ -154,6 +161,8 @@ mod tests {
         totals += Totals::one(true);
         totals += Totals::one(false);
         assert_eq!(totals.to_string(), "3 passed, 2 failed");
+        assert_eq!(Totals::read("3 passed, 2 failed"), Some(totals));
+        assert_eq!(Totals::read("3 passed"), None);
     }
 
     #[test]

@@ -94,17 +94,24 @@ fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
     let guest = change(Guest::from_elf(&Elf::read(&programs.guest())?)?);
     let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;
-    let path = workspace::target_dir()?.join(name);
-    fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let path = put(name, &image)?;
     Ok(Built { machine: programs.machine(), image, path })
+}
+
+/// Puts an image into the target directory, whole: another suite may be reading the one that was there.
+fn put(name: &str, image: &Image) -> Result<PathBuf> {
+    let path = workspace::target_dir()?.join(name);
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&new, &image.bytes).with_context(|| format!("cannot write {}", new.display()))?;
+    fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 /// Builds the example paravisor and the machine, and packs its image with the payload.
 pub fn build_paravisor() -> Result<Built> {
     let programs = build::build(build::PARAVISOR)?;
     let image = image::pack(&programs.paravisor(), Payload::Elf(&programs.guest()))?;
-    let path = workspace::target_dir()?.join("paravisor.igvm");
-    fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let path = put("paravisor.igvm", &image)?;
     Ok(Built { machine: programs.machine(), image, path })
 }
 
