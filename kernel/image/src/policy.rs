@@ -50,21 +50,43 @@ pub fn packed(policy: &Policy) -> Result<Vec<u8>> {
 
 /// What a firmware knows nothing of when it judges, or what is judged of it.
 fn refuse(policy: &Policy) -> Result<()> {
-    let Policy { roots, endorsement, revocation, ek, ek_certificate, ak, pcrs, events, require, .. } = policy;
+    // Whole: a key that comes is judged by the firmware, or refused here.
+    let Policy {
+        version: _,
+        roots,
+        endorsement,
+        revocation,
+        report: _,
+        guest_policy: _,
+        tcb: _,
+        platform_info: _,
+        mitigations: _,
+        chips: _,
+        launch,
+        ek,
+        ek_certificate,
+        ak,
+        state,
+        pcrs,
+        events,
+        require,
+        firmware,
+    } = policy;
     let empty = Policy::default();
     let others = [
         ("roots", *roots != empty.roots),
         ("endorsement", *endorsement != empty.endorsement),
         ("revocation", *revocation != empty.revocation),
-        ("launch.digests", !policy.launch.digests.is_empty()),
-        ("launch.igvm", !policy.launch.igvm.is_empty()),
+        ("launch.digests", !launch.digests.is_empty()),
+        ("launch.igvm", !launch.igvm.is_empty()),
         ("ek", *ek != empty.ek),
         ("ek-certificate", *ek_certificate != empty.ek_certificate),
         ("ak", *ak != empty.ak),
+        ("state", *state != empty.state),
         ("pcrs", !pcrs.is_empty()),
         ("events", !events.is_empty()),
         ("require", !require.is_empty()),
-        ("firmware.weaknesses", policy.firmware.weaknesses.is_some()),
+        ("firmware.weaknesses", firmware.weaknesses.is_some()),
     ];
     match others.into_iter().find(|(_, there)| *there) {
         Some((key, _)) => bail!("{key}: the firmware cannot judge that, only a verifier can (docs/policy.md)"),

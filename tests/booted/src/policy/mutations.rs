@@ -137,6 +137,32 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     of("report=0x1f7:da\n", "tcb.milan.microcode: the launch TCB has 218, must be 219 at least"),
     of("report=0x188:1911\n", "tcb.genoa: there are no least levels of it"),
     of("report=0x188:1a02\n", "tcb.turin: there are no least levels of it"),
+    // The machine's levels are octets 4, 0, …, 24, 219: what they are of is another thing in Turin's order.
+    by(
+        "tcb.genoa.boot-loader = 5\n",
+        "report=0x188:1911\n",
+        "tcb.genoa.boot-loader: the reported TCB has 4, must be 5 at least",
+    ),
+    by("tcb.genoa.tee = 1\n", "report=0x188:1911\n", "tcb.genoa.tee: the reported TCB has 0, must be 1 at least"),
+    by("tcb.genoa.snp = 25\n", "report=0x188:1911\n", "tcb.genoa.snp: the reported TCB has 24, must be 25 at least"),
+    by(
+        "tcb.genoa.microcode = 220\n",
+        "report=0x188:1911\n",
+        "tcb.genoa.microcode: the reported TCB has 219, must be 220 at least",
+    ),
+    by("tcb.turin.fmc = 5\n", "report=0x188:1a02\n", "tcb.turin.fmc: the reported TCB has 4, must be 5 at least"),
+    by(
+        "tcb.turin.boot-loader = 1\n",
+        "report=0x188:1a02\n",
+        "tcb.turin.boot-loader: the reported TCB has 0, must be 1 at least",
+    ),
+    by("tcb.turin.tee = 1\n", "report=0x188:1a02\n", "tcb.turin.tee: the reported TCB has 0, must be 1 at least"),
+    by("tcb.turin.snp = 1\n", "report=0x188:1a02\n", "tcb.turin.snp: the reported TCB has 0, must be 1 at least"),
+    by(
+        "tcb.turin.microcode = 220\n",
+        "report=0x188:1a02\n",
+        "tcb.turin.microcode: the reported TCB has 219, must be 220 at least",
+    ),
     of("report=0x40:3d\n", "platform-info.smt: set, must be clear (PLATFORM_INFO 0x3d)"),
     of("report=0x40:3e\n", "platform-info.tsme: set, must be clear (PLATFORM_INFO 0x3e)"),
     of("report=0x40:38\n", "platform-info.ecc: clear, must be set (PLATFORM_INFO 0x38)"),
@@ -255,3 +281,39 @@ pub(super) const POLICIES: &[(&str, &str, &str)] = &[
         "firmware.sev-features: smt-protection is missing (0x1)",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{MUTATIONS, POLICIES};
+    use quoin_verify::policy::FIRMWARE_RULES;
+
+    /// Asked before the rule is, by what no policy can allow.
+    const SHADOWED: [&str; 2] = ["guest-policy.migration-agent", "guest-policy.debug"];
+
+    /// A rule that nothing here breaks would be one that nobody has seen hold.
+    #[test]
+    fn every_rule_of_a_firmware_is_broken_by_a_field_and_by_a_line() {
+        let breaks =
+            |rule: &str, says: &str| says.starts_with(&format!("{rule}: ")) || says.starts_with(&format!("{rule}."));
+        for rule in FIRMWARE_RULES {
+            // Those on the vCPU's features are about no field of a report; later reports have cases of their own.
+            let by_a_field = !["firmware.sev-features", "firmware.later-reports"].contains(&rule);
+            // A bit without a name has no line that could say something else than that there is none.
+            let by_a_line =
+                !["report.reported-is-committed", "platform-info.no-other", "firmware.later-reports"].contains(&rule);
+            let is_shadowed = SHADOWED.contains(&rule);
+            let field = MUTATIONS.iter().any(|mutation| breaks(rule, mutation.says));
+            let line = POLICIES.iter().any(|(_, _, says)| breaks(rule, says));
+            assert_eq!(field, by_a_field && !is_shadowed, "{rule}: by a field");
+            assert_eq!(line, by_a_line && !is_shadowed, "{rule}: by a line");
+        }
+        for generation in ["milan", "genoa", "turin"] {
+            let levels =
+                ["boot-loader", "tee", "snp", "microcode"].into_iter().chain((generation == "turin").then_some("fmc"));
+            for level in levels {
+                let rule = format!("tcb.{generation}.{level}");
+                assert!(MUTATIONS.iter().any(|mutation| breaks(&rule, mutation.says)), "{rule}");
+            }
+        }
+    }
+}
