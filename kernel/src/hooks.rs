@@ -5,18 +5,17 @@ use alloc::vec::Vec;
 
 use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::rc::{Fmt1, Rc};
-use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, MAX_EK_PUBLIC, StateError};
+use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, StateError};
 
 use authority::{Authorities, Channel, NotIssued};
 
-use crate::attest::{EK_MAX, EndorsementKey, Reports};
+use crate::attest::{EndorsementKey, Reports};
 use crate::identity::Identity;
 use crate::state::Kept;
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};
 use crate::sync::Mutex;
 
-const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
 const _: () = assert!(MAX_COMMAND_SIZE == BUFFER && MAX_RESPONSE_SIZE == BUFFER);
 
 /// Who keeps the TPM's state.
@@ -309,7 +308,7 @@ mod tests {
         let second = tpm.endorsement_key().unwrap();
         assert_ne!(first, second);
         assert_eq!(MADE.load(Ordering::Relaxed), 2);
-        let mut out = [0; MAX_EK_PUBLIC];
+        let mut out = [0; tpm_core::MAX_EK_PUBLIC];
         let len = tpm.with(|tpm, _| tpm.endorsement_key(tpm_core::EkTemplate::Rsa2048, &mut out)).ok().unwrap();
         assert_eq!(out[..len], second[..]);
     }

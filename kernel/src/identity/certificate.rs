@@ -16,6 +16,11 @@ const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const NIST_P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const NIST_P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+const NIST_P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
+/// id-alg-ml-kem-512, -768 and -1024 (RFC 9935)
+const ML_KEM_512: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x04, 0x01];
+const ML_KEM_768: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x04, 0x02];
+const ML_KEM_1024: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x04, 0x03];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const SERIAL_NUMBER: &[u8] = &[0x55, 0x04, 0x05];
 /// Below tcg (2.23.133): attributes and purposes.
@@ -53,32 +58,52 @@ pub(super) enum Purpose {
     Attestation,
 }
 
-/// Algorithm and size of a key.
+/// Algorithm of a key, its parameters, and octets of the modulus, of a coordinate, or of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Rsa2048,
-    P256,
-    P384,
+    Rsa(usize),
+    Ecc(&'static [u8], usize),
+    MlKem(&'static [u8], usize),
 }
 
-/// SubjectPublicKeyInfo of a TPMT_PUBLIC, which ends with unique: a TPM2B of the modulus, or two of the coordinates.
+impl Kind {
+    pub(super) const P256: Kind = Kind::Ecc(NIST_P256, 32);
+    pub(super) const P384: Kind = Kind::Ecc(NIST_P384, 48);
+    pub(super) const P521: Kind = Kind::Ecc(NIST_P521, 66);
+    pub(super) const ML_KEM_512: Kind = Kind::MlKem(ML_KEM_512, 800);
+    pub(super) const ML_KEM_768: Kind = Kind::MlKem(ML_KEM_768, 1184);
+    pub(super) const ML_KEM_1024: Kind = Kind::MlKem(ML_KEM_1024, 1568);
+
+    /// What an endorsement key of this kind is for: a seed is encrypted to it, or agreed by it (RFC 9935, 5 has
+    /// ML-KEM's as keyEncipherment).
+    const fn usage(self) -> [u8; 2] {
+        match self {
+            Kind::Rsa(_) | Kind::MlKem(..) => KEY_ENCIPHERMENT,
+            Kind::Ecc(..) => KEY_AGREEMENT,
+        }
+    }
+}
+
+/// SubjectPublicKeyInfo of a TPMT_PUBLIC, which ends with unique: a TPM2B of the modulus or the key, or two of the
+/// coordinates.
 pub(super) fn public_key(kind: Kind, public: &[u8]) -> Option<Vec<u8>> {
     let sized = |end: usize, size: usize| {
         let (length, octets) = public.get(end.checked_sub(size + 2)?..end)?.split_at_checked(2)?;
         (*length == u16::try_from(size).ok()?.to_be_bytes()).then_some(octets)
     };
     match kind {
-        Kind::Rsa2048 => {
-            let modulus = sized(public.len(), 256)?;
+        Kind::Rsa(size) => {
+            let modulus = sized(public.len(), size)?;
             let key = value(der::SEQUENCE, &[&unsigned(modulus), &unsigned(&[1, 0, 1])]);
             Some(key_info(RSA_ENCRYPTION, &value(der::NULL, &[]), &key))
         }
-        Kind::P256 | Kind::P384 => {
-            let (curve, size) = if kind == Kind::P256 { (NIST_P256, 32) } else { (NIST_P384, 48) };
+        Kind::Ecc(curve, size) => {
             let y = sized(public.len(), size)?;
             let x = sized(public.len().checked_sub(size + 2)?, size)?;
             Some(key_info(EC_PUBLIC_KEY, &value(der::OID, &[curve]), &[&[4], x, y].concat()))
         }
+        // There are no parameters.
+        Kind::MlKem(set, size) => Some(key_info(set, &[], sized(public.len(), size)?)),
     }
 }
 
@@ -113,10 +138,9 @@ impl Issuer {
 
     /// The certificate of a key of the TPM's; its extension carries `cmw`.
     pub(super) fn issue(&mut self, purpose: Purpose, kind: Kind, key_info: &[u8], cmw: &[u8]) -> Option<Vec<u8>> {
-        let (usage, extended) = match (purpose, kind) {
-            (Purpose::Attestation, _) => (DIGITAL_SIGNATURE, KP_AIK_CERTIFICATE),
-            (Purpose::Endorsement, Kind::Rsa2048) => (KEY_ENCIPHERMENT, KP_EK_CERTIFICATE),
-            (Purpose::Endorsement, _) => (KEY_AGREEMENT, KP_EK_CERTIFICATE),
+        let (usage, extended) = match purpose {
+            Purpose::Attestation => (DIGITAL_SIGNATURE, KP_AIK_CERTIFICATE),
+            Purpose::Endorsement => (kind.usage(), KP_EK_CERTIFICATE),
         };
         let names = value(der::SEQUENCE, &[&value(explicit(4), &[&tpm()])]);
         let purposes = value(der::SEQUENCE, &[&value(der::OID, &[extended])]);

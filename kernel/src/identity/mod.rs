@@ -65,6 +65,14 @@ impl Known {
         Known { template: Template::Ak(template), kind, index, template_index: Some(index + 1) }
     }
 
+    /// Whether the engine's profile has the algorithms; every profile has those of attestation keys.
+    fn is_offered(&self) -> bool {
+        match self.template {
+            Template::Ek(template) => template.is_offered(),
+            Template::Ak(_) => true,
+        }
+    }
+
     const fn purpose(&self) -> Purpose {
         match self.template {
             Template::Ek(_) => Purpose::Endorsement,
@@ -73,16 +81,29 @@ impl Known {
     }
 }
 
-/// All of them. Those of endorsement keys are where the TCG EK Credential Profile has them, those of attestation keys
-/// where go-tpm-tools look for a certificate and a template in a cloud's vTPM.
+/// All of them. Those of endorsement keys are where the TCG EK Credential Profile has them, and ML-KEM's where swtpm
+/// has them; those of attestation keys where go-tpm-tools look for a certificate and a template in a cloud's vTPM.
+///
+/// The first are in the manifest. The others take a search for primes of 2,048 bits, or are of no client yet: who wants
+/// one names its index.
 const KNOWN: [Known; KEYS] = [
-    Known::ek(EkTemplate::Rsa2048, Kind::Rsa2048, 0x01c0_0002),
+    Known::ek(EkTemplate::Rsa2048, Kind::Rsa(256), 0x01c0_0002),
     Known::ek(EkTemplate::EccP256, Kind::P256, 0x01c0_000a),
     Known::ek(EkTemplate::EccP384, Kind::P384, 0x01c0_0016),
-    Known::ak(AkTemplate::Rsa2048, Kind::Rsa2048, 0x01c1_0000),
+    Known::ak(AkTemplate::Rsa2048, Kind::Rsa(256), 0x01c1_0000),
     Known::ak(AkTemplate::EccP256, Kind::P256, 0x01c1_0002),
+    Known::ek(EkTemplate::Rsa2048High, Kind::Rsa(256), 0x01c0_0012),
+    Known::ek(EkTemplate::EccP256High, Kind::P256, 0x01c0_0014),
+    Known::ek(EkTemplate::EccP521, Kind::P521, 0x01c0_0018),
+    Known::ek(EkTemplate::Rsa3072, Kind::Rsa(384), 0x01c0_001c),
+    Known::ek(EkTemplate::Rsa4096, Kind::Rsa(512), 0x01c0_001e),
+    Known::ek(EkTemplate::MlKem512, Kind::ML_KEM_512, 0x01c0_0060),
+    Known::ek(EkTemplate::MlKem768, Kind::ML_KEM_768, 0x01c0_0062),
+    Known::ek(EkTemplate::MlKem1024, Kind::ML_KEM_1024, 0x01c0_0064),
 ];
-const KEYS: usize = 5;
+const KEYS: usize = 13;
+/// Those in the manifest.
+const NAMED: usize = 5;
 /// The RSA-2048 keys, of which Azure's claims are.
 const RSA_EK: usize = 0;
 const RSA_AK: usize = 3;
@@ -193,7 +214,7 @@ impl Identity {
     /// [`Failure`]: one or more of them cannot be provided.
     pub(crate) fn provide_all(&mut self, tpm: &mut Tpm) -> Result<(), Failure> {
         let mut all = Ok(());
-        for known in &KNOWN {
+        for known in KNOWN.iter().filter(|known| known.is_offered()) {
             all = all.and(tpm.provide_index(known.index, 0));
             if let (Some(index), Template::Ak(template)) = (known.template_index, known.template) {
                 let mut public = [0; MAX_EK_PUBLIC];
@@ -234,9 +255,9 @@ impl Identity {
         Some((self.public(tpm, RSA_EK)?, !known))
     }
 
-    /// The marshalled TPMT_PUBLIC of every key: endorsement keys, and then attestation keys.
+    /// The marshalled TPMT_PUBLIC of the manifest's keys: endorsement keys, and then attestation keys.
     pub(crate) fn all(&mut self, tpm: &Tpm) -> Option<Vec<Vec<u8>>> {
-        (0..KEYS).map(|number| self.public(tpm, number).map(<[u8]>::to_vec)).collect()
+        (0..NAMED).map(|number| self.public(tpm, number).map(<[u8]>::to_vec)).collect()
     }
 
     /// A key is kept until the endorsement seed is another, whatever has changed it.

@@ -25,7 +25,19 @@ const P256_EK: u32 = 0x01c0_000a;
 const P384_EK: u32 = 0x01c0_0016;
 const RSA_AK: u32 = 0x01c1_0000;
 const P256_AK: u32 = 0x01c1_0002;
+/// Those of the manifest, in its order.
 const LEAVES: [u32; 5] = [RSA_EK, P256_EK, P384_EK, RSA_AK, P256_AK];
+/// Endorsement keys whose certificates are there for who asks: index, template, key usage, algorithm (and curve).
+const OTHERS: [(u32, EkTemplate, u16, &str); 8] = [
+    (0x01c0_0012, EkTemplate::Rsa2048High, 1 << 2, "1.2.840.113549.1.1.1"),
+    (0x01c0_0014, EkTemplate::EccP256High, 1 << 4, "1.2.840.10045.3.1.7"),
+    (0x01c0_0018, EkTemplate::EccP521, 1 << 4, "1.3.132.0.35"),
+    (0x01c0_001c, EkTemplate::Rsa3072, 1 << 2, "1.2.840.113549.1.1.1"),
+    (0x01c0_001e, EkTemplate::Rsa4096, 1 << 2, "1.2.840.113549.1.1.1"),
+    (0x01c0_0060, EkTemplate::MlKem512, 1 << 2, "2.16.840.1.101.3.4.4.1"),
+    (0x01c0_0062, EkTemplate::MlKem768, 1 << 2, "2.16.840.1.101.3.4.4.2"),
+    (0x01c0_0064, EkTemplate::MlKem1024, 1 << 2, "2.16.840.1.101.3.4.4.3"),
+];
 
 type Vtpm = Platform<Counted, Stopped>;
 
@@ -205,6 +217,47 @@ fn certificates_say_what_their_keys_are_for() {
     assert!(constraints.ca && constraints.path_len_constraint == Some(0));
 }
 
+/// The key is what TPM2_CreatePrimary makes by the template, as the algorithm's own document has it in a certificate.
+#[test]
+fn every_other_endorsement_key_has_a_certificate_too() {
+    let mut scene = Scene::new();
+    let issuer = scene.certificate(ISSUER_INDEX);
+    for (index, template, usage, algorithm) in OTHERS {
+        assert!(template.is_offered(), "{template:?}");
+        let certificate = scene.certificate(index);
+        assert!(signed_by(&certificate, &issuer), "{index:#x}");
+        let mut public = [0; MAX_EK_PUBLIC];
+        let len = scene.tpm.with(|tpm, _| tpm.endorsement_key(template, &mut public)).unwrap();
+        let body = certificate.tbs_certificate();
+        let info = body.subject_public_key_info();
+        let of_key = info.subject_public_key.raw_bytes();
+        let ends_with = |size: usize| public[..len].ends_with(&of_key[of_key.len() - size..]);
+        match info.algorithm.oid.to_string().as_str() {
+            // The exponent is behind the modulus.
+            "1.2.840.113549.1.1.1" => {
+                let modulus = &of_key[..of_key.len() - 5];
+                assert!(public[..len].ends_with(&modulus[modulus.len() - 256..]) && of_key.ends_with(&[2, 3, 1, 0, 1]));
+                assert_eq!(algorithm, "1.2.840.113549.1.1.1");
+            }
+            "1.2.840.10045.2.1" => {
+                assert!(ends_with((of_key.len() - 1) / 2), "{index:#x}");
+                assert_eq!(
+                    ::der::referenced::OwnedToRef::owned_to_ref(&info.algorithm).parameters_oid().unwrap().to_string(),
+                    algorithm
+                );
+            }
+            own => {
+                assert!(ends_with(of_key.len()) && info.algorithm.parameters.is_none(), "{index:#x}");
+                assert_eq!(own, algorithm);
+            }
+        }
+        let (_, found) = body.get_extension::<KeyUsage>().unwrap().unwrap();
+        assert_eq!(found.0.bits(), usage, "{index:#x}");
+        assert!(wrapper(&certificate).windows(96).any(|window| window == STATEMENT));
+    }
+    assert_eq!(scene.asked(), 1, "one report for all");
+}
+
 #[test]
 fn what_is_written_is_der() {
     let mut scene = Scene::new();
@@ -232,10 +285,12 @@ fn the_indices_are_there_from_the_beginning() {
     let mut scene = Scene::new();
     let list = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 64];
     let listed = scene.run(&list).unwrap();
-    let all: Vec<u8> = [RSA_EK, P256_EK, P384_EK, ISSUER_INDEX, ABOVE_INDEX, RSA_AK, RSA_AK + 1, P256_AK, P256_AK + 1]
+    let mut all = [RSA_EK, P256_EK, P384_EK, ISSUER_INDEX, ABOVE_INDEX, RSA_AK, RSA_AK + 1, P256_AK, P256_AK + 1]
         .into_iter()
-        .flat_map(u32::to_be_bytes)
-        .collect();
+        .chain(OTHERS.map(|(index, ..)| index))
+        .collect::<Vec<u32>>();
+    all.sort_unstable();
+    let all: Vec<u8> = all.into_iter().flat_map(u32::to_be_bytes).collect();
     assert_eq!(listed[9..], all);
     let public = [&[0, 0, 0, 14][..], &RSA_EK.to_be_bytes(), &[0, 0xb, 0, 2, 0, 2, 0, 0, 0, 1]].concat();
     assert_eq!(scene.authorized(0x2a, &[OWNER], &public), Err(0x14c), "TPM_RC_NV_DEFINED");
@@ -263,9 +318,10 @@ fn a_key_is_searched_for_when_its_own_index_is_named() {
     let mut scene = Scene::new();
     scene.certificate(P256_EK);
     let made = |scene: &Scene| scene.tpm.identity().keys.each_ref().map(Option::is_some);
-    assert_eq!(made(&scene), [false, true, false, false, false]);
+    assert_eq!(made(&scene)[..2], [false, true]);
     scene.certificate(RSA_EK);
-    assert_eq!(made(&scene), [true, true, false, false, false]);
+    assert_eq!(made(&scene)[..2], [true, true]);
+    assert!(!made(&scene)[2..].contains(&true));
 }
 
 /// The size that TPM2_NV_ReadPublic names, and so the Name, is that of what is there.

@@ -160,6 +160,10 @@ const CASES: &[(&str, &str)] = &[
         "tpm2_createek -G ecc -c ek.ecc -u ek.ecc.pem -f pem; clean; tpm2_createek -G rsa -c ek.ctx -u ek.pem -f pem; clean; for which in ek ek.ecc; do openssl x509 -in $which.crt -noout -pubkey > got; cmp got $which.pem; done",
     ),
     (
+        "nvread: certificates of the high range, P-256, P-521 and RSA 3072, of the keys that their templates make",
+        "high() { tpm2_nvread $1 -C o -o high.der; openssl x509 -inform der -in high.der -out high.crt; openssl verify -CAfile issuer.pem high.crt; openssl x509 -in high.crt -noout -pubkey > got; echo $4 | base64 -d > policy.b; tpm2_createprimary -C e -g sha$3 -G $2 -a 'fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|userwithauth|restricted|decrypt' -L policy.b -c high.ctx -f pem -o high.pem; clean; cmp got high.pem; }; high 0x1c00014 ecc256:null:aes128cfb 256 yj0KmaK5OQb3ozQkFO/Ps6OF1EzR/UWQidGbUHHAt6A=; high 0x1c00018 ecc521:null:aes256cfb 512 uCIcpp6FUKSRTeP6pqGMByzAEggHOpKNXWbVnveeSaQpxBprJpVx1X7bJfvbGDhCVgi0E81hal9ttbYHGvmb6g==; high 0x1c0001c rsa3072:null:aes256cfb 384 sm59KNEaULxT2IK89f06GgdBSLs107TkyxwK2b3kGcrLR7oJaZZGFQ+fwADz+A4S",
+    ),
+    (
         "nvread: the AK's certificate, of the key that its template makes",
         "tpm2_createprimary -C e -g sha256 -G ecc256:ecdsa-sha256:null -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign' -c ak.p256 -f pem -o ak.p256.pem; clean; tpm2_nvread 0x1c10002 -C o -o ak.der; openssl x509 -inform der -in ak.der -out ak.crt; openssl verify -CAfile issuer.pem ak.crt; openssl x509 -in ak.crt -noout -pubkey > got; cmp got ak.p256.pem",
     ),

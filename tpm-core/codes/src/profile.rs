@@ -257,7 +257,7 @@ pub const MAX_NV_INDEX_SIZE: usize = PROFILE.max_nv_index_size;
 /// NV Indices that can be defined at a time.
 pub const MAX_NV_INDICES: usize = 256;
 /// NV Indices that the platform can provide at a time, beside those: it has their contents.
-pub const MAX_PROVIDED_INDICES: usize = 20;
+pub const MAX_PROVIDED_INDICES: usize = 28;
 /// Octets for the contents of all NV Indices.
 pub const NV_MEMORY_SIZE: usize = 64 * 1024;
 /// How far an ORDERLY counter may count in RAM before it is saved (TPM_PT_ORDERLY_COUNT, MAX_ORDERLY_COUNT): a power of

@@ -9,23 +9,43 @@ use core::sync::atomic::AtomicBool;
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::kdf::kdfa;
+use crate::crypto::mlkem::{self, MlKem};
 use crate::crypto::sym::{Mode, SymAlg};
 use crate::data::tpm::{Failure, Tpm};
 use crate::operation::object::create::{Primary, create};
+use crate::profile::PROFILE;
 use crate::wire::{
-    Auth, Buffer, EccParameter, EccParms, EccPoint, EccScheme, Handle, HandleKind, Marshal, ObjectAttributes as A,
-    Parms, Public, RsaKeyBits, RsaParms, RsaScheme, Scheme, Sensitive, SymDefObject, Unique, Writer,
+    Auth, Buffer, EccParameter, EccParms, EccPoint, EccScheme, Handle, HandleKind, Marshal, MlKemParms,
+    ObjectAttributes as A, Parms, Public, RsaKeyBits, RsaParms, RsaScheme, Scheme, Sensitive, SymDefObject, Unique,
+    Writer,
 };
+use tpm_codes::{EccCurve, MlKemSet};
 
-/// A template of the profile.
+/// A template of the profile; those of ML-KEM are swtpm's (docs/decisions.md).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EkTemplate {
     /// L-1: RSA 2048, SHA-256, AES-128; PolicyA
     Rsa2048,
     /// L-2: NIST P-256, SHA-256, AES-128; PolicyA
     EccP256,
+    /// H-1: RSA 2048, SHA-256, AES-128; PolicyB
+    Rsa2048High,
+    /// H-2: NIST P-256, SHA-256, AES-128; PolicyB
+    EccP256High,
     /// H-3: NIST P-384, SHA-384, AES-256; PolicyB
     EccP384,
+    /// H-4: NIST P-521, SHA-512, AES-256; PolicyB
+    EccP521,
+    /// H-6: RSA 3072, SHA-384, AES-256; PolicyB
+    Rsa3072,
+    /// H-7: RSA 4096, SHA-384, AES-256; PolicyB
+    Rsa4096,
+    /// ML-KEM-512, SHA-256, AES-128; PolicyB
+    MlKem512,
+    /// ML-KEM-768, SHA-384, AES-256; PolicyB
+    MlKem768,
+    /// ML-KEM-1024, SHA-512, AES-256; PolicyB
+    MlKem1024,
 }
 
 /// A restricted signing key of the endorsement hierarchy, with an empty authValue.
@@ -38,48 +58,96 @@ pub enum AkTemplate {
 }
 
 /// Octets of the largest marshalled public area of an endorsement or attestation key.
-pub const MAX_EK_PUBLIC: usize = 2 + 2 + 4 + 2 + 48 + 14 + 2 + 256;
+pub const MAX_EK_PUBLIC: usize = 2 + 2 + 4 + 2 + 64 + 8 + 2 + mlkem::MAX_PUBLIC;
 
 /// TPM2_PolicySecret(TPM_RH_ENDORSEMENT) for SHA-256 (B.6.2).
 const POLICY_A: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7,
     0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 ];
-/// PolicyA or PolicyC for SHA-384 (B.6.5).
+/// PolicyA or PolicyC for SHA-256 (B.6.5).
+const POLICY_B_SHA256: [u8; 32] = [
+    0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3, 0xa3, 0x85, 0xd4,
+    0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
+];
+/// The same for SHA-384.
 const POLICY_B_SHA384: [u8; 48] = [
     0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a, 0x07, 0x41, 0x48,
     0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca, 0xcb, 0x47, 0xba, 0x09, 0x69, 0x96,
     0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
 ];
+/// The same for SHA-512.
+const POLICY_B_SHA512: [u8; 64] = [
+    0xb8, 0x22, 0x1c, 0xa6, 0x9e, 0x85, 0x50, 0xa4, 0x91, 0x4d, 0xe3, 0xfa, 0xa6, 0xa1, 0x8c, 0x07, 0x2c, 0xc0, 0x12,
+    0x08, 0x07, 0x3a, 0x92, 0x8d, 0x5d, 0x66, 0xd5, 0x9e, 0xf7, 0x9e, 0x49, 0xa4, 0x29, 0xc4, 0x1a, 0x6b, 0x26, 0x95,
+    0x71, 0xd5, 0x7e, 0xdb, 0x25, 0xfb, 0xdb, 0x18, 0x38, 0x42, 0x56, 0x08, 0xb4, 0x13, 0xcd, 0x61, 0x6a, 0x5f, 0x6d,
+    0xb5, 0xb6, 0x07, 0x1a, 0xf9, 0x9b, 0xea,
+];
 
 impl EkTemplate {
+    /// Whether this build's profile has the algorithms.
+    #[must_use]
+    pub fn is_offered(self) -> bool {
+        let (hash, _, _) = self.strength();
+        let has_kind = match self.public().parms {
+            Parms::Rsa(parms) => PROFILE.rsa_key_bits.contains(&parms.key_bits.0),
+            Parms::Ecc(parms) => PROFILE.curves.contains(&EccCurve(parms.curve.id())),
+            Parms::MlKem(parms) => PROFILE.ml_kem.contains(&MlKemSet(parms.set.id())),
+            _ => false,
+        };
+        has_kind && PROFILE.has(hash.id())
+    }
+
+    /// nameAlg, policy, and bits of the AES key.
+    const fn strength(self) -> (HashAlg, &'static [u8], u16) {
+        match self {
+            Self::Rsa2048 | Self::EccP256 => (HashAlg::Sha256, &POLICY_A, 128),
+            Self::Rsa2048High | Self::EccP256High | Self::MlKem512 => (HashAlg::Sha256, &POLICY_B_SHA256, 128),
+            Self::EccP384 | Self::Rsa3072 | Self::Rsa4096 | Self::MlKem768 => (HashAlg::Sha384, &POLICY_B_SHA384, 256),
+            Self::EccP521 | Self::MlKem1024 => (HashAlg::Sha512, &POLICY_B_SHA512, 256),
+        }
+    }
+
     fn public(self) -> Public {
-        let aes = |key_bits| Some(SymDefObject { alg: SymAlg::Aes, key_bits, mode: Some(Mode::Cfb) });
+        let (name_alg, policy, key_bits) = self.strength();
+        let symmetric = Some(SymDefObject { alg: SymAlg::Aes, key_bits, mode: Some(Mode::Cfb) });
+        // In the low range unique is zero, and as long as the key.
+        let zeros = || EccParameter::from_slice(&[0; 32]).unwrap_or_default();
+        let (modulus, point) = match self {
+            Self::Rsa2048 => (Buffer::from_slice(&[0; 256]).unwrap_or_default(), EccPoint::default()),
+            Self::EccP256 => (Buffer::new(), EccPoint { x: zeros(), y: zeros() }),
+            _ => (Buffer::new(), EccPoint::default()),
+        };
+        let rsa = |bits| {
+            let key_bits = RsaKeyBits(bits);
+            (
+                Parms::Rsa(RsaParms { symmetric, scheme: RsaScheme::default(), key_bits, exponent: 0 }),
+                Unique::Rsa(modulus),
+            )
+        };
+        let ecc = |curve| {
+            (Parms::Ecc(EccParms { symmetric, scheme: EccScheme::default(), curve, kdf: None }), Unique::Ecc(point))
+        };
+        let kem = |set| (Parms::MlKem(MlKemParms { symmetric, set }), Unique::MlKem(Buffer::new()));
+        let (parms, unique) = match self {
+            Self::Rsa2048 | Self::Rsa2048High => rsa(2048),
+            Self::Rsa3072 => rsa(3072),
+            Self::Rsa4096 => rsa(4096),
+            Self::EccP256 | Self::EccP256High => ecc(Curve::NistP256),
+            Self::EccP384 => ecc(Curve::NistP384),
+            Self::EccP521 => ecc(Curve::NistP521),
+            Self::MlKem512 => kem(MlKem::MlKem512),
+            Self::MlKem768 => kem(MlKem::MlKem768),
+            Self::MlKem1024 => kem(MlKem::MlKem1024),
+        };
         let low = A::FIXED_TPM
             .with(A::FIXED_PARENT)
             .with(A::SENSITIVE_DATA_ORIGIN)
             .with(A::ADMIN_WITH_POLICY)
             .with(A::RESTRICTED)
             .with(A::DECRYPT);
-        let ecc =
-            |curve, bits| Parms::Ecc(EccParms { symmetric: aes(bits), scheme: EccScheme::default(), curve, kdf: None });
-        let zeros = || EccParameter::from_slice(&[0; 32]).unwrap_or_default();
-        let (name_alg, attributes, policy, parms, unique): (_, _, &[u8], _, _) = match self {
-            Self::Rsa2048 => {
-                let key_bits = RsaKeyBits(2048);
-                let parms = RsaParms { symmetric: aes(128), scheme: RsaScheme::default(), key_bits, exponent: 0 };
-                let unique = Unique::Rsa(Buffer::from_slice(&[0; 256]).unwrap_or_default());
-                (HashAlg::Sha256, low, &POLICY_A, Parms::Rsa(parms), unique)
-            }
-            Self::EccP256 => {
-                let unique = Unique::Ecc(EccPoint { x: zeros(), y: zeros() });
-                (HashAlg::Sha256, low, &POLICY_A, ecc(Curve::NistP256, 128), unique)
-            }
-            Self::EccP384 => {
-                let high = low.with(A::USER_WITH_AUTH);
-                (HashAlg::Sha384, high, &POLICY_B_SHA384, ecc(Curve::NistP384, 256), Unique::Ecc(EccPoint::default()))
-            }
-        };
+        let is_low = matches!(self, Self::Rsa2048 | Self::EccP256);
+        let attributes = if is_low { low } else { low.with(A::USER_WITH_AUTH) };
         let auth_policy = Digest::from_slice(policy).unwrap_or_default();
         Public { name_alg: Some(name_alg), attributes, auth_policy, parms, unique }
     }

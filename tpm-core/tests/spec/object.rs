@@ -92,6 +92,29 @@ fn the_endorsement_keys_of_the_profile_need_no_slot() {
     assert!(tpm.tpm.endorsement_key(EkTemplate::Rsa2048, &mut out[..100]).is_err());
 }
 
+/// EK Credential Profile 2.6, B.4: unique is empty in the high range. As many octets as a key of this kind has.
+#[test]
+fn the_endorsement_keys_of_the_high_range_are_of_their_sizes() {
+    use tpm_core::EkTemplate as T;
+    let tpm = Fixture::new();
+    let mut out = [0; tpm_core::MAX_EK_PUBLIC];
+    // algorithm, nameAlg, and octets of policy, parameters and unique
+    for (template, algorithm, hash, sizes) in [
+        (T::Rsa2048High, 1, 0xb, [32, 14, 258]),
+        (T::EccP256High, 0x23, 0xb, [32, 12, 68]),
+        (T::EccP521, 0x23, 0xd, [64, 12, 136]),
+        (T::Rsa3072, 1, 0xc, [48, 14, 386]),
+        (T::MlKem512, 0xa0, 0xb, [32, 8, 802]),
+        (T::MlKem768, 0xa0, 0xc, [48, 8, 1186]),
+        (T::MlKem1024, 0xa0, 0xd, [64, 8, 1570]),
+    ] {
+        assert!(template.is_offered());
+        let n = tpm.tpm.endorsement_key(template, &mut out).unwrap();
+        assert_eq!(out[..8], [0, algorithm, 0, hash, 0, 3, 0, 0xf2], "{template:?}");
+        assert_eq!(n, 8 + 2 + sizes.iter().sum::<usize>(), "{template:?}");
+    }
+}
+
 #[test]
 fn the_attestation_keys_of_the_firmware_are_those_that_their_templates_make() {
     use tpm_core::AkTemplate;

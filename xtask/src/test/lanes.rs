@@ -15,8 +15,8 @@ use std::thread;
 /// Takes the next suite from an end of what waits.
 type End = fn(&mut VecDeque<&'static str>) -> Option<&'static str>;
 
-/// Runs all of them, one lane from the beginning and one from the end: those at the end, with an operating system, share
-/// packages and kernels that they prepare, and so never meet.
+/// Runs all of them, one lane from the beginning and one from the end: those at the end, with an operating system,
+/// share packages and kernels that they prepare, and so never meet.
 pub(super) fn run(names: Vec<&'static str>) -> Totals {
     let waiting = Mutex::new(VecDeque::from(names));
     let totals = Mutex::new(Totals::default());

@@ -1,5 +1,5 @@
-//! A move that is cut after every message, and in the middle of messages. Behind each cut at most one TPM answers; in the
-//! end it is at the destination, with all that it had.
+//! A move that is cut after every message, and in the middle of messages. Behind each cut at most one TPM answers; in
+//! the end it is at the destination, with all that it had.
 
 use super::machine::{Client, FAILURE, GET_RANDOM, Images, Machine, SUCCESS};
 use super::travel::{Letter, Order, To, travel};
