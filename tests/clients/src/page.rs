@@ -1,5 +1,5 @@
 //! docs/clients.md: which clients pass, and which commands each sends. A run keeps both tables for `cargo xtask
-//! figures`; what it has not run stays as the page has it.
+//! figures`; what it has not run stays as it was found last.
 
 use crate::list::CLIENTS;
 use crate::trace::in_words;
@@ -44,10 +44,11 @@ fn sent(one: &Ran) -> Vec<Sent> {
     one.done.iter().filter_map(row).collect()
 }
 
-/// Keeps both tables: the rows of those who ran, and the page's of the others, in the order of the list.
+/// Keeps both tables: the rows of those who ran, and what was found last of the others, in the order of the list.
 pub fn keep(ran: &[Ran]) -> Result<()> {
     let of = |client: &Client| ran.iter().find(|one| core::ptr::eq(one.client, client));
-    let (old_passed, old_sent) = (rows::<5>(Block::Clients)?, rows::<5>(Block::Commands)?);
+    let old_passed = rows::<5>(&pages::latest(Block::Clients)?)?;
+    let old_sent = rows::<5>(&pages::latest(Block::Commands)?)?;
     let (mut all_passed, mut all_sent) = (Vec::new(), Vec::new());
     for client in CLIENTS {
         if let Some(one) = of(client) {
@@ -66,7 +67,7 @@ pub fn keep(ran: &[Ran]) -> Result<()> {
 /// Whether the page says of these clients what they have sent. Of another version of a client it says nothing, which is
 /// told; where it is silent about all of them, it is wrong.
 pub fn judge(ran: &[Ran]) -> Result<()> {
-    let page = rows::<5>(Block::Commands)?;
+    let page = rows::<5>(&pages::written(Block::Commands)?)?;
     let (mut compared, mut other) = (0, Vec::new());
     for one in ran {
         let its: Vec<&Sent> = page.iter().filter(|row| row[0] == one.client.full_name()).collect();
@@ -101,9 +102,8 @@ fn differ(page: &[&Sent], now: &[Sent]) -> Result<()> {
     Ok(())
 }
 
-/// The rows of a table in the page.
-fn rows<const N: usize>(block: Block) -> Result<Vec<[String; N]>> {
-    let text = pages::written(block)?;
+/// The rows of a table.
+fn rows<const N: usize>(text: &str) -> Result<Vec<[String; N]>> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")).skip(1);
     lines
         .map(|line| {
@@ -118,7 +118,7 @@ mod tests {
     use super::{Sent, differ, rows, sent};
     use crate::list::{CLIENTS, names};
     use crate::{Done, Ran};
-    use host::pages::Block;
+    use host::pages::{Block, written};
 
     fn ran(commands: &[&str]) -> Ran {
         let commands = Some(commands.iter().map(|command| String::from(*command)).collect());
@@ -148,11 +148,11 @@ mod tests {
     #[test]
     fn the_page_speaks_of_clients_of_the_list_alone() {
         let known = names();
-        let passed = rows::<5>(Block::Clients).unwrap();
+        let passed = rows::<5>(&written(Block::Clients).unwrap()).unwrap();
         for row in &passed {
             assert!(known.contains(&format!("{}, {}", row[0], row[2])), "{row:?}");
         }
-        for row in rows::<5>(Block::Commands).unwrap() {
+        for row in rows::<5>(&written(Block::Commands).unwrap()).unwrap() {
             assert!(known.contains(&row[0]), "{row:?}");
         }
     }

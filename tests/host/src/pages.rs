@@ -62,11 +62,13 @@ pub fn keep(block: Block, text: &str) -> Result<()> {
     Ok(fs::write(kept(block)?, text)?)
 }
 
-/// Writes what was kept into the pages, and gives the blocks that are new.
+/// Writes what was kept into the pages, and gives the blocks that are new. What is in its page is kept no longer: an old
+/// run would take the place of what somebody else has written since.
 pub fn write() -> Result<Vec<Block>> {
     let mut new = Vec::new();
     for block in Block::ALL {
-        let Ok(text) = fs::read_to_string(kept(*block)?) else { continue };
+        let kept = kept(*block)?;
+        let Ok(text) = fs::read_to_string(&kept) else { continue };
         let path = workspace::root()?.join(block.page());
         let page = fs::read_to_string(&path)?;
         let changed = with(&page, *block, &text)?;
@@ -74,8 +76,15 @@ pub fn write() -> Result<Vec<Block>> {
             fs::write(path, changed)?;
             new.push(*block);
         }
+        fs::remove_file(kept)?;
     }
     Ok(new)
+}
+
+/// What was found last: by a run that is not in the page yet, or what the page has.
+pub fn latest(block: Block) -> Result<String> {
+    let kept = kept(block)?;
+    if kept.exists() { Ok(fs::read_to_string(kept)?) } else { written(block) }
 }
 
 /// What the page has of a block now.
