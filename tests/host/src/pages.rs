@@ -62,8 +62,8 @@ pub fn keep(block: Block, text: &str) -> Result<()> {
     Ok(fs::write(kept(block)?, text)?)
 }
 
-/// Writes what was kept into the pages, and gives the blocks that are new. What is in its page is kept no longer: an old
-/// run would take the place of what somebody else has written since.
+/// Writes what was kept into the pages, and gives the blocks that are new. What is in its page is kept no longer: an
+/// old run would take the place of what somebody else has written since.
 pub fn write() -> Result<Vec<Block>> {
     let mut new = Vec::new();
     for block in Block::ALL {
