@@ -113,6 +113,30 @@ fn places(octets: usize) -> impl Iterator<Item = usize> {
     (0..octets).step_by(if octets > SHORT { octets.div_ceil(PLACES) } else { 1 })
 }
 
+/// Which letters are the steps of a run: a destination asks now and then, and says once more what it has kept, of this
+/// run or of the one before.
+#[derive(Default)]
+struct Steps {
+    /// The state is on its way.
+    is_sent: bool,
+    is_kept: bool,
+    count: usize,
+}
+
+impl Steps {
+    /// The number of a letter, from 0, if it is a step.
+    fn number(&mut self, letter: &Letter) -> Option<usize> {
+        let is_step = match letter.kind() {
+            Some(Kind::Ask) => false,
+            Some(Kind::Kept) => self.is_sent && !core::mem::replace(&mut self.is_kept, true),
+            _ => true,
+        };
+        self.is_sent |= letter.kind() == Some(Kind::Chunk);
+        self.count += usize::from(is_step);
+        is_step.then(|| self.count - 1)
+    }
+}
+
 /// A move that is cut again and again.
 struct Cutting<'i> {
     scene: Scene,
@@ -128,16 +152,11 @@ impl<'i> Cutting<'i> {
         Ok(Self { scene: Scene::begin(images, place, Way::Chip)?, images, starts: 0, waits: false })
     }
 
-    /// Moves the TPM until so many messages have arrived, questions apart. What the next one is, and of how many
-    /// octets; it is lost.
+    /// Moves the TPM by so many steps. What the next one is, and of how many octets; it is lost.
     fn lose(&mut self, number: usize, outage: Outage) -> Result<(Kind, usize)> {
-        let mut arrived = 0;
+        let mut steps = Steps::default();
         let journey = self.scene.travel(self.images, &mut |letter| {
-            let is_next = letter.kind() != Some(Kind::Ask) && {
-                arrived += 1;
-                arrived > number
-            };
-            if is_next { outage.lose(letter) } else { Order::Deliver }
+            if steps.number(letter) == Some(number) { outage.lose(letter) } else { Order::Deliver }
         })?;
         ensure!(journey.refused.is_none() && !journey.is_live, "refused: {:?}", journey.refused);
         let last = journey.letters.last().context("nothing was sent")?;
@@ -158,13 +177,10 @@ impl<'i> Cutting<'i> {
 
     /// Moves the TPM; of one message only so many octets arrive. It is refused, and the source answers on.
     fn shortened(&mut self, number: usize, end: usize) -> Result<()> {
-        let mut arrived = 0;
-        let journey = self.scene.travel(self.images, &mut |letter| {
-            let is_it = letter.kind() != Some(Kind::Ask) && {
-                arrived += 1;
-                arrived == number + 1
-            };
-            if is_it { Order::Instead(letter.octets[..end].to_vec()) } else { Order::Deliver }
+        let mut steps = Steps::default();
+        let journey = self.scene.travel(self.images, &mut |letter| match steps.number(letter) {
+            Some(step) if step == number => Order::Instead(letter.octets[..end].to_vec()),
+            _ => Order::Deliver,
         })?;
         ensure!(journey.refused.is_some(), "nobody refuses it");
         ensure!(journey.letters.iter().all(|letter| letter.kind() != Some(Kind::Gone)), "the source gives its receipt");
