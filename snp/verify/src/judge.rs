@@ -21,6 +21,7 @@ mod tpm;
 
 pub(crate) use ek_certificate::is_by_an_operator;
 pub(crate) use logs::{proven_measurements, proven_records};
+pub(crate) use revocation::is_unanswered;
 pub(crate) use state::kept;
 pub use tpm::certified;
 
@@ -256,7 +257,7 @@ pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding>
     let case = Case { evidence, expectations };
     let mut failed = false;
     let states = STEPS.into_iter().map(|(step, _, _, check)| {
-        let state = if !rules::asks(case.policy(), step) || parts::unasked(&case, step) {
+        let state = if !rules::asks(&case, step) || parts::unasked(&case, step) {
             State::Unasked
         } else if failed {
             State::Unjudged
@@ -291,7 +292,7 @@ pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Resu
         (Step::Chips, &rules::chips),
         (Step::LaunchInputs, &rules::launch_inputs),
     ];
-    for (step, check) in steps.into_iter().filter(|(step, _)| rules::asks(policy, *step)) {
+    for (step, check) in steps.into_iter().filter(|(step, _)| rules::asks(&case, *step)) {
         check(&case).map_err(|why| Failure { step, why })?;
     }
     Ok(())

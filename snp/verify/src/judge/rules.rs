@@ -13,11 +13,12 @@ use crate::policy::{
 };
 use anyhow::{Context, Result, bail, ensure};
 
-/// Does the policy ask for what `step` judges? All but the rules is always judged.
-pub(super) fn asks(policy: &Policy, step: Step) -> bool {
+/// Does the policy, or what was brought beside it, ask for what `step` judges? All but the rules is always judged.
+pub(super) fn asks(case: &Case<'_>, step: Step) -> bool {
+    let policy = case.policy();
     match step {
         Step::Endorsement => policy.endorsement != Endorsement::default(),
-        Step::Revocation => policy.revocation != Revocation::default(),
+        Step::Revocation => policy.revocation != Revocation::default() || !case.expectations.rules.crls.is_empty(),
         Step::ReportRules => policy.report != ReportRules::default() || policy.guest_policy != GuestPolicy::default(),
         Step::MinimumTcb => minimums(policy).iter().any(|(_, minimum)| minimum.is_some()),
         Step::PlatformInfo => policy.platform_info != PlatformInfo::default(),

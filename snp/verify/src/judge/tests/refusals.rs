@@ -589,6 +589,29 @@ refusals! {
     memory_without_ecc: case(Step::PlatformInfo, "ECC_EN clear").policy("platform-info.ecc = true");
     power_that_can_be_measured: case(Step::PlatformInfo, "RAPL_DIS clear").policy("platform-info.rapl-disabled = true");
     ciphertext_that_the_host_sees:
+    an_ask_that_was_taken_back_without_a_policy:
+        case(Step::Revocation, "the ASK is in a list that --crl brings")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![Crl::revoking_the_intermediate().der()]);
+    what_is_no_list_without_a_policy:
+        case(Step::Revocation, "a --crl that is no list")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![b"no list".to_vec()]);
+    a_list_of_nobody:
+        case(Step::Revocation, "a --crl of an authority that is no root here")
+            .base(genoa)
+            .brought(|expected| {
+        with_a_list(expected);
+        expected.rules.crls.push(Crl { root: "CN=Operator", ..Crl::default() }.der());
+    });
+    a_list_of_a_part:
+        case(Step::Revocation, "a list with a critical extension, which says that not all is in it")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![Crl { is_of_a_part: true, ..Crl::default() }.der()]);
+    a_list_for_no_chain:
+        case(Step::Revocation, "a list, and a TPM without a report")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); with_a_list(expected); });
         case(Step::PlatformInfo, "CIPHERTEXT_HIDING_DRAM_EN clear")
             .policy("platform-info.ciphertext-hiding = true");
     memory_that_may_have_aliases:
@@ -1030,6 +1053,29 @@ fn without_a_reference_or_a_nonce_nothing_is_verified() {
     assert_eq!(outcome(Twin::azure, |_| {}, |_| {}), (0, 0));
     assert_eq!(outcome(Twin::azure, |evidence| evidence.quote_nonce.clear(), |_| {}), (3, 1));
     assert_eq!(outcome(Twin::azure, |evidence| evidence.quote.clear(), |expected| expected.measurement = None), (3, 1));
+}
+
+/// Lists of roots that are known may be there for each; that of this chain's must be among them.
+#[test]
+fn a_list_of_another_root_is_left_alone_and_is_none_of_this_ones() {
+    let judged = |crls: &[Crl]| {
+        let crls = crls.iter().map(Crl::der).collect();
+        let rules = Rules { roots: authority::roots(), crls, ..Rules::default() };
+        let verdict = Verdict::of(&genoa().evidence(), &Expectations { rules, ..expectations() });
+        let json = verdict.to_json();
+        let steps = json["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["step"] == "revocation").unwrap();
+        (verdict.status(), step["says"].as_str().unwrap().to_owned(), verdict.missing.join("; "))
+    };
+    let own = || Crl { next_update: 1_799_500_000, ..Crl::default() };
+    let other = || Crl { root: "CN=ARK-Milan", ..Crl::default() };
+    let (status, said, missing) = judged(&[other()]);
+    assert_eq!((status, said.as_str()), (3, "0 of 1 lists are of this chain; left alone: CN=ARK-Milan"));
+    assert!(missing.contains("--crl"), "{missing}");
+    let (status, said, missing) = judged(&[other(), own()]);
+    let words = "1 of 2 lists are of this chain; left alone: CN=ARK-Milan; past its next update: CN=ARK-Genoa";
+    assert_eq!((status, said.as_str(), missing.as_str()), (0, words, ""));
+    assert_eq!(judged(&[]), (0, "no rule asks for it".into(), String::new()));
 }
 
 /// The report proves the key that the operator has certified, and nothing else in the certificate.
