@@ -20,8 +20,10 @@ pub(crate) mod tests;
 mod tpm;
 
 pub(crate) use ek_certificate::is_by_an_operator;
+pub(crate) use chain::{is_of_an_endorsement_key, signed_by};
 pub(crate) use logs::{proven_measurements, proven_records};
 pub(crate) use revocation::is_unanswered;
+pub(crate) use report::is_signed_by;
 pub(crate) use state::kept;
 pub use tpm::certified;
 

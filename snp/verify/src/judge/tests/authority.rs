@@ -176,6 +176,24 @@ pub(crate) fn genoa() -> Processor {
     processor("Genoa", [0x19, 0x11], None)
 }
 
+/// The certificate of another Genoa's key, by the same authority.
+pub(crate) fn another_vcek() -> Vec<u8> {
+    let der = p384::ecdsa::SigningKey::from_slice(&[0x21; 48]).unwrap().verifying_key().to_public_key_der().unwrap();
+    let key = SubjectPublicKeyInfoOwned::from_der(der.as_bytes()).unwrap();
+    certificate("CN=SEV-VCEK", ("CN=SEV-Genoa", &ASK), 2, key, vec![extension("4", vec![0x22; 64])])
+}
+
+/// Another ASK of that name, and another root.
+pub(crate) fn another_ask() -> Vec<u8> {
+    certificate("CN=SEV-Genoa", ("CN=ARK-Genoa", &ARK), 2, spki(&azure_ak()), Vec::new())
+}
+
+/// See [`another_ask`].
+pub(crate) fn another_ark() -> Vec<u8> {
+    let key = azure_ak();
+    certificate("CN=ARK-Genoa", ("CN=ARK-Genoa", &key), 2, spki(&key), Vec::new())
+}
+
 /// A Bergamo or Siena, which has Genoa's root.
 pub(crate) fn bergamo() -> Processor {
     processor("Genoa", [0x19, 0xA0], None)
