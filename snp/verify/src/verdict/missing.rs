@@ -36,10 +36,26 @@ pub(super) fn of(evidence: &Evidence, expectations: &Expectations, findings: &[F
             "nobody says what the quote must answer; what is missing is --quote-nonce HEX",
         ),
         (
+            nothing_answers(evidence, expectations),
+            "nothing in the evidence answers the verifier: it may be of any time; what is missing is a quote, or of \
+             Azure's --nonce HEX",
+        ),
+        (
             has_report && judge::is_unanswered(evidence, &rules.crls),
             "no revocation list is of this chain's root; what is missing is --crl FILE, or `revocation.crls` in a policy \
              file, with that root's",
         ),
     ];
     all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words).collect()
+}
+
+/// No quote is there, and no nonce that claims or a report would have in them. (What a certificate says of its key is
+/// said for as long as it is valid.)
+fn nothing_answers(evidence: &Evidence, expectations: &Expectations) -> bool {
+    let has_nonce = match evidence.kind {
+        Kind::Azure => expectations.nonce.is_some(),
+        Kind::Tpm => !evidence.report.is_empty() && evidence.statement.is_empty(),
+        Kind::Quoin | Kind::Report | Kind::Certificate => true,
+    };
+    evidence.quote.is_empty() && !has_nonce
 }

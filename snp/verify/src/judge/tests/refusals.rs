@@ -224,6 +224,10 @@ fn remembering(states: &[Kept]) -> Memory {
 }
 
 fn with_a_list(expected: &mut Expectations) {
+fn without_a_quote(evidence: &mut Evidence) {
+    [&mut evidence.quote, &mut evidence.quote_signature, &mut evidence.pcrs].into_iter().for_each(Vec::clear);
+}
+
     expected.rules.crls = vec![Crl::default().der()];
 }
 
@@ -1052,7 +1056,13 @@ fn without_a_reference_or_a_nonce_nothing_is_verified() {
     assert_eq!(outcome(Twin::report_alone, |evidence| evidence.nonce.clear(), brought), (0, 0));
     assert_eq!(outcome(Twin::azure, |_| {}, |_| {}), (0, 0));
     assert_eq!(outcome(Twin::azure, |evidence| evidence.quote_nonce.clear(), |_| {}), (3, 1));
-    assert_eq!(outcome(Twin::azure, |evidence| evidence.quote.clear(), |expected| expected.measurement = None), (3, 1));
+    // Nothing of the verifier's is in it.
+    assert_eq!(outcome(Twin::azure, without_a_quote, |_| {}), (3, 1));
+    assert_eq!(outcome(Twin::azure, without_a_quote, |expected| expected.measurement = None), (3, 2));
+    assert_eq!(outcome(Twin::azure, without_a_quote, |expected| expected.nonce = Some(vec![0x17; 64])), (0, 0));
+    let rooted: fn(&mut Expectations) = rooted;
+    assert_eq!(outcome(Twin::tpm, |_| {}, rooted), (0, 0));
+    assert_eq!(outcome(Twin::tpm, without_a_quote, rooted), (3, 1));
 }
 
 /// Lists of roots that are known may be there for each; that of this chain's must be among them.
