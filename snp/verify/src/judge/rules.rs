@@ -8,8 +8,8 @@ use crate::evidence::report::SigningKey;
 use crate::evidence::services;
 use crate::evidence::wire::{PCR_COUNT, Public};
 use crate::policy::{
-    Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, Part,
-    PlatformInfo, Policy, ReportRules, Revocation, StateRules,
+    Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, PlatformInfo,
+    Policy, ReportRules, Revocation, StateRules,
 };
 use anyhow::{Context, Result, bail, ensure};
 
@@ -330,26 +330,6 @@ fn content(rule: &EventRule, event: &BootEvent) -> Result<()> {
     Ok(())
 }
 
-/// The evidence has the parts that it must have.
-pub(super) fn parts(case: &Case<'_>) -> Result<String> {
-    let evidence = case.evidence;
-    for part in &case.policy().require {
-        let (name, there) = match part {
-            Part::Report => ("report", !evidence.report.is_empty()),
-            Part::EkCertificate => ("ek-certificate", !evidence.ek_certificate.is_empty()),
-            Part::Ek => ("ek", tpm::ek(case).is_ok()),
-            Part::Ak => ("ak", tpm::ak(case).is_ok()),
-            Part::Credential => ("credential", !evidence.answer.is_empty()),
-            Part::Quote => ("quote", !evidence.quote.is_empty()),
-            Part::EventLog => ("event-log", !(evidence.boot_events.is_empty() && evidence.events.is_empty())),
-            Part::Nonce => ("nonce", case.expectations.nonce.is_some()),
-            Part::QuoteNonce => ("quote-nonce", case.expectations.quote_nonce.is_some()),
-        };
-        ensure!(there, "require: {name} is missing");
-    }
-    Ok(format!("{} of {} kinds", case.policy().require.len(), PARTS))
-}
-
 /// What a firmware that judges its own platform has not found met, and has gone on with.
 pub(super) fn weaknesses(case: &Case<'_>) -> Result<String> {
     let named = services::weaknesses(&case.evidence.manifest)?;
@@ -373,7 +353,5 @@ pub(super) fn weaknesses(case: &Case<'_>) -> Result<String> {
     Ok(if named.is_empty() { String::from("none") } else { named.join("; ") })
 }
 
-/// Kinds of parts.
-const PARTS: usize = 9;
 /// PCR numbers are the quote's own.
 const _: () = assert!(PCR_COUNT == 24);

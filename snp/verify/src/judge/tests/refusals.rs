@@ -217,6 +217,10 @@ fn exchange(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     bytes[at..at + to.len()].copy_from_slice(to);
 }
 
+fn without_a_quote(evidence: &mut Evidence) {
+    [&mut evidence.quote, &mut evidence.quote_signature, &mut evidence.pcrs].into_iter().for_each(Vec::clear);
+}
+
 fn remembering(states: &[Kept]) -> Memory {
     let mut memory = Memory::default();
     states.iter().for_each(|said| memory.remember(said));
@@ -224,10 +228,6 @@ fn remembering(states: &[Kept]) -> Memory {
 }
 
 fn with_a_list(expected: &mut Expectations) {
-fn without_a_quote(evidence: &mut Evidence) {
-    [&mut evidence.quote, &mut evidence.quote_signature, &mut evidence.pcrs].into_iter().for_each(Vec::clear);
-}
-
     expected.rules.crls = vec![Crl::default().der()];
 }
 
@@ -506,6 +506,46 @@ refusals! {
         case(Step::Parts, "a folder without a certificate of the EK")
             .policy("require = [\"ek-certificate\"]");
 
+    a_log_without_a_quote:
+        case(Step::Parts, "a log without a quote")
+            .base(booted)
+            .of(Twin::azure)
+            .policy("require = [\"event-log\"]")
+            .brought(|expected| expected.nonce = Some(vec![0x17; 64]))
+            .evidence(without_a_quote);
+    a_log_without_an_event:
+        case(Step::Parts, "a log without an event")
+            .base(booted)
+            .of(Twin::azure)
+            .policy("require = [\"event-log\"]")
+            .evidence(|evidence| evidence.boot_events = written(&[]));
+    a_challengers_log_that_nothing_judges:
+        case(Step::Parts, "a TPM's folder whose one log is the challenger's")
+            .base(booted)
+            .of(Twin::tpm)
+            .policy("require = [\"event-log\"]")
+            .brought(rooted)
+            .evidence(|evidence| evidence.events = core::mem::take(&mut evidence.boot_events));
+    a_certificate_that_nobody_vouches_for:
+        case(Step::Parts, "a certificate of an EK, and nobody says that its issuer is right")
+            .of(Twin::tpm)
+            .policy("require = [\"ek-certificate\"]")
+            .brought(|expected| expected.measurement = None);
+    a_certificate_of_an_ak_where_an_eks_is_required:
+        case(Step::Parts, "a certificate of an AK")
+            .of(Twin::certificate)
+            .policy("require = [\"ek-certificate\"]");
+    an_ek_that_is_required: case(Step::Parts, "a report without a TPM").of(Twin::report_alone).policy("require = [\"ek\"]");
+    an_ek_that_nothing_names:
+        case(Step::Parts, "a manifest, and no nonce by which REPORT_DATA would name it")
+            .of(Twin::listed)
+            .policy("require = [\"ek\"]")
+            .evidence(|evidence| evidence.nonce.clear());
+    an_ak_that_is_required: case(Step::Parts, "a manifest without an AK").of(Twin::listed).policy("require = [\"ak\"]");
+    a_quotes_nonce_that_is_required:
+        case(Step::Parts, "no nonce of the verifier's for the quote")
+            .policy("require = [\"quote-nonce\"]");
+
     a_vlek_where_vceks_are_wanted:
         case(Step::Endorsement, "a VLEK")
             .policy("endorsement.keys = [\"vcek\"]")
@@ -549,6 +589,29 @@ refusals! {
             .base(genoa)
             .policy("revocation.required = true")
             .brought(|expected| { with_a_list(expected); expected.rules.crls[0].push(0); });
+    an_ask_that_was_taken_back_without_a_policy:
+        case(Step::Revocation, "the ASK is in a list that --crl brings")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![Crl::revoking_the_intermediate().der()]);
+    what_is_no_list_without_a_policy:
+        case(Step::Revocation, "a --crl that is no list")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![b"no list".to_vec()]);
+    a_list_of_nobody:
+        case(Step::Revocation, "a --crl of an authority that is no root here")
+            .base(genoa)
+            .brought(|expected| {
+        with_a_list(expected);
+        expected.rules.crls.push(Crl { root: "CN=Operator", ..Crl::default() }.der());
+    });
+    a_list_of_a_part:
+        case(Step::Revocation, "a list with a critical extension, which says that not all is in it")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![Crl { is_of_a_part: true, ..Crl::default() }.der()]);
+    a_list_for_no_chain:
+        case(Step::Revocation, "a list, and a TPM without a report")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); with_a_list(expected); });
     a_version_that_is_not_listed:
         case(Step::ReportRules, "version 3")
             .base(version_5)
@@ -593,29 +656,6 @@ refusals! {
     memory_without_ecc: case(Step::PlatformInfo, "ECC_EN clear").policy("platform-info.ecc = true");
     power_that_can_be_measured: case(Step::PlatformInfo, "RAPL_DIS clear").policy("platform-info.rapl-disabled = true");
     ciphertext_that_the_host_sees:
-    an_ask_that_was_taken_back_without_a_policy:
-        case(Step::Revocation, "the ASK is in a list that --crl brings")
-            .base(genoa)
-            .brought(|expected| expected.rules.crls = vec![Crl::revoking_the_intermediate().der()]);
-    what_is_no_list_without_a_policy:
-        case(Step::Revocation, "a --crl that is no list")
-            .base(genoa)
-            .brought(|expected| expected.rules.crls = vec![b"no list".to_vec()]);
-    a_list_of_nobody:
-        case(Step::Revocation, "a --crl of an authority that is no root here")
-            .base(genoa)
-            .brought(|expected| {
-        with_a_list(expected);
-        expected.rules.crls.push(Crl { root: "CN=Operator", ..Crl::default() }.der());
-    });
-    a_list_of_a_part:
-        case(Step::Revocation, "a list with a critical extension, which says that not all is in it")
-            .base(genoa)
-            .brought(|expected| expected.rules.crls = vec![Crl { is_of_a_part: true, ..Crl::default() }.der()]);
-    a_list_for_no_chain:
-        case(Step::Revocation, "a list, and a TPM without a report")
-            .of(Twin::tpm)
-            .brought(|expected| { rooted(expected); with_a_list(expected); });
         case(Step::PlatformInfo, "CIPHERTEXT_HIDING_DRAM_EN clear")
             .policy("platform-info.ciphertext-hiding = true");
     memory_that_may_have_aliases:
@@ -1025,6 +1065,27 @@ fn processors_of_each_generation_and_keys_of_each_kind_are_accepted() {
             |state: &str| json["steps"].as_array().unwrap().iter().filter(|step| step["state"] == state).count();
         assert_eq!((count("ok"), count("unasked")), (27, 9), "{json:#}");
     }
+}
+
+/// What each kind of evidence has, meets a rule that requires it.
+#[test]
+fn parts_that_were_judged_are_met() {
+    let met = |kind: fn(&Twin) -> Evidence, parts: &[&str], brought: fn(&mut Expectations)| {
+        let policy = Policy::parse(&format!("version = 1\nrequire = {parts:?}")).unwrap();
+        let mut expected = Expectations { rules: Rules { policy, ..Rules::default() }, ..expectations() };
+        brought(&mut expected);
+        let verdict = Verdict::of(&kind(&booted()), &expected);
+        assert_eq!(verdict.status(), 0, "{parts:?}: {verdict:?}");
+    };
+    let all = ["report", "ek", "ak", "credential", "quote", "event-log", "nonce", "quote-nonce"];
+    met(Twin::evidence, &all, |expected| {
+        (expected.nonce, expected.quote_nonce) = (Some(vec![0x17; 64]), Some(vec![0x29; 32]));
+    });
+    met(Twin::azure, &["report", "ek", "ak", "quote", "event-log"], |_| {});
+    met(Twin::tpm, &["ek-certificate", "ek", "ak", "credential", "quote", "event-log"], rooted);
+    met(Twin::listed, &["report", "ek"], |_| {});
+    met(Twin::certificate, &["report", "ak"], |_| {});
+    met(|twin| twin.certificate_of(0, vtpm::RSA_EK), &["report", "ek-certificate", "ek"], |_| {});
 }
 
 #[test]
