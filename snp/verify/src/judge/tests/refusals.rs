@@ -160,6 +160,13 @@ fn vlek() -> Twin {
     twin
 }
 
+/// A report without mitigation vectors.
+fn version_4() -> Twin {
+    let mut twin = Twin::new();
+    twin.report[0] = 4;
+    twin
+}
+
 /// A report with mitigation vectors.
 fn version_5() -> Twin {
     let mut twin = Twin::new();
@@ -254,6 +261,14 @@ refusals! {
     a_field_of_version_5_in_version_3:
         case(Step::ReportFormat, "a mitigation vector in version 3")
             .twin(|twin| twin.report[0x1F8] = 1);
+    a_field_of_version_5_in_version_4:
+        case(Step::ReportFormat, "a mitigation vector in version 4")
+            .base(version_4)
+            .twin(|twin| twin.report[0x200] = 1);
+    a_processor_of_version_4_under_anothers_root:
+        case(Step::Chip, "a report of version 4, of a Milan under Genoa's root")
+            .base(|| { let mut twin = genoa(); twin.report[0] = 4; twin })
+            .twin(|twin| twin.report[0x189] = 0x01);
     a_processor_that_is_unknown:
         case(Step::ReportFormat, "a processor of another family")
             .twin(|twin| twin.report[0x188] = 0x17);
@@ -612,6 +627,11 @@ refusals! {
         case(Step::Revocation, "a list, and a TPM without a report")
             .of(Twin::tpm)
             .brought(|expected| { rooted(expected); with_a_list(expected); });
+    a_version_4_that_is_not_listed:
+        case(Step::ReportRules, "version 4")
+            .base(version_5)
+            .policy("report.versions = [2, 3, 5]")
+            .twin(|twin| *twin = version_4());
     a_version_that_is_not_listed:
         case(Step::ReportRules, "version 3")
             .base(version_5)
@@ -685,6 +705,11 @@ refusals! {
             .base(version_5)
             .policy("mitigations.current = 0x7")
             .twin(|twin| twin.report[0x200] = 3);
+    a_report_of_version_4_that_has_no_mitigations:
+        case(Step::Mitigations, "version 4")
+            .base(version_5)
+            .policy("mitigations.launch = 0x1")
+            .twin(|twin| *twin = version_4());
     a_report_that_has_no_mitigations:
         case(Step::Mitigations, "version 3")
             .base(version_5)
@@ -1086,6 +1111,24 @@ fn parts_that_were_judged_are_met() {
     met(Twin::listed, &["report", "ek"], |_| {});
     met(Twin::certificate, &["report", "ak"], |_| {});
     met(|twin| twin.certificate_of(0, vtpm::RSA_EK), &["report", "ek-certificate", "ek"], |_| {});
+}
+
+/// One of version 4 has the fields of one of version 3.
+#[test]
+fn reports_of_versions_3_to_5_are_judged_to_the_end() {
+    let versions = [3_u8, 4, 5];
+    for (version, base) in versions.into_iter().flat_map(|version| [(version, genoa as fn() -> Twin), (version, turin)])
+    {
+        let mut twin = base();
+        twin.report[0] = version;
+        let policy = Policy::parse(&format!("version = 1\n{ALL_MET}").replace("[3]", &format!("[{version}]"))).unwrap();
+        let rules = Rules { policy, roots: authority::roots(), ..Rules::default() };
+        let verdict = Verdict::of(&twin.evidence(), &Expectations { rules, ..expectations() });
+        assert_eq!(verdict.status(), 0, "{version}: {verdict:?}");
+        let json = verdict.to_json();
+        assert_eq!(json["steps"][2]["says"], format!("version {version}"));
+        assert_eq!(json["steps"][23]["says"], format!("version {version}, policy 0x30000"));
+    }
 }
 
 #[test]
