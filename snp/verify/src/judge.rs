@@ -138,6 +138,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn report(&self) -> Result<Report<'a>> {
+        ensure!(!self.evidence.report.is_empty(), "the evidence has no report");
         Report::new(&self.evidence.report)
     }
 

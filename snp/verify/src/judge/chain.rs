@@ -30,6 +30,7 @@ const CSP_ID: &str = "1.3.6.1.4.1.3704.1.5";
 pub(super) fn root(case: &Case<'_>) -> Result<String> {
     let ark = &case.evidence.ark;
     let rules = &case.expectations.rules;
+    ensure!(!ark.is_empty(), "the evidence has no certificates of AMD's");
     let accepted = |generation| rules.policy.roots.amd.as_ref().is_none_or(|amd| amd.contains(&generation));
     if let Some(amd) = AMD.iter().find(|amd| amd.ark == *ark) {
         let name = amd.generation.name();

@@ -199,6 +199,10 @@ fn of_manifest(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
 fn of_statement(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
     let statement = &case.evidence.statement;
     carried::issuer(statement)?;
+    ensure!(
+        case.expectations.nonce.is_none(),
+        "a nonce is expected, and a certificate answers none: its report is over the key that has issued it"
+    );
     ensure_equal("REPORT_DATA", &found, &Sha512::digest(statement))?;
     Ok(String::from("SHA-512(the key that has issued the certificate)"))
 }

@@ -41,12 +41,20 @@ pub(super) fn of(evidence: &Evidence, expectations: &Expectations, findings: &[F
              Azure's --nonce HEX",
         ),
         (
+            evidence.kind != Kind::Quoin && evidence.quote.is_empty() && has_logs(evidence),
+            "the event logs are the collector's own word; what is missing is a quote that proves them",
+        ),
+        (
             has_report && judge::is_unanswered(evidence, &rules.crls),
             "no revocation list is of this chain's root; what is missing is --crl FILE, or `revocation.crls` in a policy \
              file, with that root's",
         ),
     ];
     all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words).collect()
+}
+
+fn has_logs(evidence: &Evidence) -> bool {
+    [&evidence.boot_events, &evidence.ima, &evidence.userspace].iter().any(|log| !log.is_empty())
 }
 
 /// No quote is there, and no nonce that claims or a report would have in them. (What a certificate says of its key is

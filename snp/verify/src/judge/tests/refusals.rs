@@ -185,9 +185,9 @@ fn booted() -> Twin {
     Twin { boot_events: log("quiet mitigations=auto"), ..Twin::new() }
 }
 
-/// The verifier knows who is above EK certificates, and compares no launch digest.
+/// The verifier knows who is above EK certificates, and compares nothing that a report would have.
 fn rooted(expected: &mut Expectations) {
-    expected.measurement = None;
+    (expected.measurement, expected.policy) = (None, None);
     expected.rules.ek_roots = vec![issuer::ek_root()];
 }
 
@@ -560,6 +560,45 @@ refusals! {
     a_quotes_nonce_that_is_required:
         case(Step::Parts, "no nonce of the verifier's for the quote")
             .policy("require = [\"quote-nonce\"]");
+
+    a_nonce_for_a_quote_that_is_not_there:
+        case(Step::QuoteNonce, "a nonce for a quote, and a report alone")
+            .of(Twin::report_alone)
+            .brought(|expected| expected.quote_nonce = Some(vec![0x29; 32]));
+    a_quote_in_part:
+        case(Step::QuoteSignature, "a quote's signature without the quote")
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.quote.clear());
+    a_nonce_for_a_report_that_is_not_there:
+        case(Step::ReportData, "a nonce for a report, and a TPM without one")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); expected.nonce = Some(vec![0x17; 64]); });
+    a_nonce_for_a_certificate:
+        case(Step::ReportData, "a nonce, and a certificate, which answers none")
+            .of(Twin::certificate)
+            .brought(|expected| expected.nonce = Some(vec![0x17; 64]));
+    keys_of_files_for_no_list:
+        case(Step::EventLog, "certificates of keys that sign files, and no list of IMA")
+            .base(booted)
+            .brought(|expected| expected.rules.ima_keys = vec![issuer::file_signer(1).1]);
+    keys_of_files_for_no_quote:
+        case(Step::EventLog, "certificates of keys that sign files, and no quote")
+            .base(measuring)
+            .of(Twin::azure)
+            .brought(|expected| {
+        expected.nonce = Some(vec![0x17; 64]);
+        expected.rules.ima_keys = vec![issuer::file_signer(1).1];
+    })
+            .evidence(without_a_quote);
+    a_policy_for_a_report_that_is_not_there:
+        case(Step::Policy, "a guest policy to compare, and a TPM without a report")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); expected.policy = Some(0x3_0000); });
+    roots_for_a_report_that_is_not_there:
+        case(Step::Root, "a TPM without a report")
+            .of(Twin::tpm)
+            .policy("roots.amd = [\"milan\"]")
+            .brought(rooted);
 
     a_vlek_where_vceks_are_wanted:
         case(Step::Endorsement, "a VLEK")
@@ -1164,6 +1203,8 @@ fn without_a_reference_or_a_nonce_nothing_is_verified() {
     assert_eq!(outcome(Twin::azure, without_a_quote, |_| {}), (3, 1));
     assert_eq!(outcome(Twin::azure, without_a_quote, |expected| expected.measurement = None), (3, 2));
     assert_eq!(outcome(Twin::azure, without_a_quote, |expected| expected.nonce = Some(vec![0x17; 64])), (0, 0));
+    let answered = |expected: &mut Expectations| expected.nonce = Some(vec![0x17; 64]);
+    assert_eq!(outcome(|_| booted().azure(), without_a_quote, answered), (3, 1), "logs that nothing proves");
     let rooted: fn(&mut Expectations) = rooted;
     assert_eq!(outcome(Twin::tpm, |_| {}, rooted), (0, 0));
     assert_eq!(outcome(Twin::tpm, without_a_quote, rooted), (3, 1));
