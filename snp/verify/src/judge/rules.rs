@@ -69,6 +69,11 @@ pub(super) fn endorsement(case: &Case<'_>) -> Result<String> {
     let allowed = keys.as_ref().is_none_or(|keys| keys.contains(&kind));
     ensure!(allowed, "endorsement.keys: the report is signed by a {name}, which is not among them");
     if kind == EndorsementKind::Vcek {
+        // Whoever names providers and means chips, too, lists both kinds.
+        ensure!(
+            providers.is_empty() || keys.is_some(),
+            "endorsement.providers: the report is signed by a vcek, which is for no provider"
+        );
         return Ok(String::from("a VCEK, the chip's own"));
     }
     let provider = chain::provider(case)?;
@@ -82,12 +87,15 @@ pub(super) fn endorsement(case: &Case<'_>) -> Result<String> {
 /// The report's version and the bits of the guest policy.
 pub(super) fn report(case: &Case<'_>) -> Result<String> {
     let report = case.report()?;
-    let ReportRules { versions, vmpl: _, reported_is_committed } = &case.policy().report;
+    let ReportRules { versions, vmpl, reported_is_committed } = &case.policy().report;
     let version = report.version();
     ensure!(
         versions.as_ref().is_none_or(|versions| versions.contains(&version)),
         "report.versions: the report has version {version}, which is not among them"
     );
+    // Of one over a TPM's key it is 0, whatever the rule says: then the rule is not met.
+    let (wanted, found) = (vmpl.unwrap_or(report.vmpl()), report.vmpl());
+    ensure!(wanted == found, "report.vmpl = {wanted}: the report was asked for at VMPL {found}");
     let (reported, committed) = (hex(&report.reported_tcb()), hex(&report.committed_tcb()));
     ensure!(
         !reported_is_committed || reported == committed,

@@ -599,6 +599,12 @@ refusals! {
             .of(Twin::tpm)
             .policy("roots.amd = [\"milan\"]")
             .brought(rooted);
+    a_vmpl_that_the_firmwares_report_has_not:
+        case(Step::ReportRules, "a report over a TPM's EK, which is of VMPL 0")
+            .policy("report.vmpl = 2");
+    a_vcek_where_providers_are_named:
+        case(Step::Endorsement, "a VCEK, which is for no provider")
+            .policy("endorsement.providers = [\"example cloud\"]");
 
     a_vlek_where_vceks_are_wanted:
         case(Step::Endorsement, "a VLEK")
@@ -936,6 +942,9 @@ refusals! {
         .policy("state.kept = true")
         .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: 0, ..KEPT }));
     a_state_of_which_nothing_is_said: case(Step::State, "a manifest of version 1").of(Twin::listed).policy("state.kept = true");
+    a_state_that_may_have_moved: case(Step::State, "a manifest of version 1, which does not say whether it has moved")
+        .of(Twin::listed)
+        .policy("state.migrated = false");
     a_state_that_is_kept: case(Step::State, "a state that outlives the VM").of(Twin::stateful).policy("state.kept = false");
     a_state_without_a_quorum: case(Step::State, "no quorum of anchors")
         .of(Twin::stateful)
