@@ -84,6 +84,7 @@ fn a_value_that_is_none_is_an_error() {
         ("version = 1\nguest-policy.migration-agent = true", "guest-policy.migration-agent"),
         ("version = 1\nreport.vmpl = 4", "report.vmpl"),
         ("version = 1\npcrs.24 = []", "pcrs.24"),
+        ("version = 1\npcrs.7 = []", "pcrs.7: an empty list"),
         ("version = 1\npcrs.7 = \"00\"", "64 hexadecimal digits"),
         ("version = 1\nevents = [{ pcr = 24 }]", "no PCR 24"),
         ("version = 1\nevents = [{ pcr = 8, index = 0 }]", "index"),
@@ -94,6 +95,29 @@ fn a_value_that_is_none_is_an_error() {
         let said = refused(text);
         assert!(said.contains(why), "{text}: {said}");
     }
+}
+
+/// What somebody has left empty by mistake is not read as leave for anything.
+#[test]
+fn a_list_of_what_may_be_is_not_empty() {
+    for key in [
+        "endorsement.providers",
+        "chips.ids",
+        "launch.digests",
+        "launch.igvm",
+        "launch.host-data",
+        "launch.id-key-digests",
+        "launch.author-key-digests",
+        "ek.names",
+        "ak.names",
+        "ek-certificate.roots",
+        "state.identities",
+        "state.came-from",
+    ] {
+        let said = refused(&format!("version = 1\n{key} = []"));
+        assert!(said.contains("line 2") && said.contains("an empty list"), "{key}: {said}");
+    }
+    assert!(refused("version = 1\nevents = [{ pcr = 1, sha256 = [] }]").contains("an empty list"));
 }
 
 #[test]
