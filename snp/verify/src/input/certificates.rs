@@ -83,8 +83,8 @@ fn endorsement_key<'a>(read: &'a [Read<'a>], report: &[u8]) -> Result<&'a Read<'
     Ok(named.find(|read| judge::is_signed_by(report, &read.certificate)).unwrap_or(first))
 }
 
-/// Gives the evidence the endorsement key of `found` that has signed its report, the ASK or ASVK that has issued it, and
-/// the ARK of that; AMD's own where they are not among them. Operators' and firmware's certificates may be among
+/// Gives the evidence the endorsement key of `found` that has signed its report, the ASK or ASVK that has issued it,
+/// and the ARK of that; AMD's own where they are not among them. Operators' and firmware's certificates may be among
 /// `found`, in any order. Whether the chain is right is judged later.
 pub fn complete(evidence: &mut Evidence, found: &[Vec<u8>]) -> Result<()> {
     let own = AMD.iter().flat_map(|amd| [&amd.ask, &amd.ark]);
