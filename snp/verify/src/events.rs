@@ -4,7 +4,7 @@ use crate::digest::hex;
 use crate::evidence::boot_log::event::type_name;
 use crate::evidence::boot_log::{BootEvent, BootLog};
 use crate::evidence::event_log::EventLog;
-use crate::evidence::folder::Evidence;
+use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::Measurements;
 use crate::evidence::userspace::{Record, UserspaceLog};
 use crate::judge::{proven_measurements, proven_records};
@@ -63,7 +63,9 @@ pub fn of(evidence: &Evidence) -> Vec<Named> {
         list
     });
     events.extend(list.or_else(|_| Measurements::parse(&evidence.ima)).map(|list| of_list(&list)).unwrap_or_default());
-    let own = EventLog::parse(&evidence.events).map(|log| log.events).unwrap_or_default();
+    // In other evidence than a folder of ours nothing judges it.
+    let own = EventLog::parse(&evidence.events).ok().filter(|_| evidence.kind == Kind::Quoin);
+    let own = own.map(|log| log.events).unwrap_or_default();
     events.extend(own.into_iter().map(|event| named(&BootEvent::of_challenger(event), true)));
     events.truncate(MOST);
     events
@@ -110,6 +112,7 @@ mod tests {
     use super::{Standing, of, of_log};
     use crate::evidence::boot_log::{BootLog, tests};
     use crate::evidence::event_log::initial_pcrs;
+    use crate::evidence::folder::{Evidence, Kind};
     use crate::evidence::ima::tests::list;
     use crate::judge::tests::twin::Twin;
 
@@ -154,5 +157,7 @@ mod tests {
         let kinds: Vec<&str> = named.iter().map(|event| event.kind.as_str()).collect();
         assert_eq!(kinds, ["EV_S_CRTM_VERSION", "EV_IPL", "EV_SEPARATOR", "ima-ng", "ima-ng", "EV_IPL", "EV_ACTION"]);
         assert!(named.iter().all(|event| event.standing == Standing::Measured && event.sha256.len() == 64));
+        let asked = Evidence { kind: Kind::Tpm, ima: Vec::new(), boot_events: Vec::new(), ..evidence };
+        assert!(of(&asked).is_empty(), "nothing judges a challenger's log beside a TPM that was asked");
     }
 }

@@ -224,8 +224,8 @@ ek.algorithms = ['rsa-2048', 'ecc-p521']
 state = { kept = true, least-epoch = 1 }
 firmware.weaknesses = ['tcb']
 ak.algorithms = ['ecc-p256', 'rsa-2048']
-pcrs.7 = []
-events = [{ pcr = 8, index = 1, contains = ['a'], lacks = ['b'] }, { pcr = 9, count = 'any', sha256 = [] }]
+pcrs.7 = '0000000000000000000000000000000000000000000000000000000000000000'
+events = [{ pcr = 8, index = 1, contains = ['a'], lacks = ['b'] }, { pcr = 9, count = 'any', lacks = ['b'] }]
 ";
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod logs;
 mod parts;
 mod path;
 mod report;
+mod require;
 mod revocation;
 mod rules;
 mod signature;
@@ -19,8 +20,11 @@ mod state;
 pub(crate) mod tests;
 mod tpm;
 
+pub(crate) use chain::{is_of_an_endorsement_key, signed_by};
 pub(crate) use ek_certificate::is_by_an_operator;
 pub(crate) use logs::{proven_measurements, proven_records};
+pub(crate) use report::is_signed_by;
+pub(crate) use revocation::is_unanswered;
 pub(crate) use state::kept;
 pub use tpm::certified;
 
@@ -128,11 +132,19 @@ pub enum Step {
 struct Case<'a> {
     evidence: &'a Evidence,
     expectations: &'a Expectations,
+    /// What has become of the steps before it.
+    findings: &'a [Finding],
 }
 
 impl<'a> Case<'a> {
     fn report(&self) -> Result<Report<'a>> {
+        ensure!(!self.evidence.report.is_empty(), "the evidence has no report");
         Report::new(&self.evidence.report)
+    }
+
+    /// A step before this one is ok.
+    fn is_ok(&self, step: Step) -> bool {
+        self.findings.iter().any(|finding| finding.step == step && matches!(finding.state, State::Ok(_)))
     }
 
     const fn policy(&self) -> &'a crate::policy::Policy {
@@ -185,7 +197,7 @@ const STEPS: [(Step, &str, u8, Check); 36] = [
     (Step::Keys, "key rules", 58, rules::keys),
     (Step::Pcrs, "PCR rules", 59, rules::pcrs),
     (Step::Events, "event rules", 60, rules::events),
-    (Step::Parts, "required parts", 61, rules::parts),
+    (Step::Parts, "required parts", 61, require::parts),
     (Step::State, "state rules", 62, state::rules),
     (Step::Remembered, "remembered state", 63, state::remembered),
     (Step::Weaknesses, "named weaknesses", 64, rules::weaknesses),
@@ -253,10 +265,11 @@ pub struct Finding {
 
 /// Judges `evidence` step by step; after the first that fails none is judged.
 pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding> {
-    let case = Case { evidence, expectations };
+    let mut findings = Vec::new();
     let mut failed = false;
-    let states = STEPS.into_iter().map(|(step, _, _, check)| {
-        let state = if !rules::asks(case.policy(), step) || parts::unasked(&case, step) {
+    for (step, _, _, check) in STEPS {
+        let case = Case { evidence, expectations, findings: &findings };
+        let state = if !rules::asks(&case, step) || parts::unasked(&case, step) {
             State::Unasked
         } else if failed {
             State::Unjudged
@@ -266,9 +279,9 @@ pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding>
             check(&case).map_or_else(State::Failed, State::Ok)
         };
         failed |= matches!(state, State::Failed(_));
-        Finding { step, state }
-    });
-    states.collect()
+        findings.push(Finding { step, state });
+    }
+    findings
 }
 
 /// Judges a report alone, whoever has signed it, by the rules that are about nothing else: those that a firmware judges
@@ -278,7 +291,7 @@ pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Resu
     let evidence = Evidence { kind: Kind::Report, report: report.to_vec(), ..Evidence::default() };
     let rules = Rules { policy: policy.clone(), ..Rules::default() };
     let expectations = Expectations { rules, ..Expectations::default() };
-    let case = Case { evidence: &evidence, expectations: &expectations };
+    let case = Case { evidence: &evidence, expectations: &expectations, findings: &[] };
     let tcb = |case: &Case<'_>| report::tcb_of(&case.report()?, generation);
     let minimum_tcb = |case: &Case<'_>| rules::minimum_tcb_of(case, generation);
     let steps: [(Step, &KnownCheck<'_>); 8] = [
@@ -291,7 +304,7 @@ pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Resu
         (Step::Chips, &rules::chips),
         (Step::LaunchInputs, &rules::launch_inputs),
     ];
-    for (step, check) in steps.into_iter().filter(|(step, _)| rules::asks(policy, *step)) {
+    for (step, check) in steps.into_iter().filter(|(step, _)| rules::asks(&case, *step)) {
         check(&case).map_err(|why| Failure { step, why })?;
     }
     Ok(())
@@ -300,7 +313,7 @@ pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Resu
 /// Does all of `steps`, whatever those before them have found: none may rest on another for not panicking.
 #[cfg(any(feature = "fuzz", test))]
 pub(crate) fn each_alone(evidence: &Evidence, expectations: &Expectations, steps: impl Fn(Step) -> bool) {
-    let case = Case { evidence, expectations };
+    let case = Case { evidence, expectations, findings: &[] };
     for (_, _, _, check) in STEPS.into_iter().filter(|(step, ..)| steps(*step)) {
         let _ = check(&case);
     }

@@ -19,7 +19,8 @@ use crate::evidence::wire::Algorithm;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -114,7 +115,8 @@ pub struct Endorsement {
     /// Kinds that are accepted; both where this key is missing.
     pub keys: Option<Vec<EndorsementKind>>,
     /// Cloud providers that a VLEK may be for: their names in its certificate (CSP_ID).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub providers: Vec<String>,
 }
 
@@ -251,7 +253,8 @@ pub struct Mitigations {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Chips {
     /// CHIP_ID as a report has it; Turin's eight bytes are followed by zeros.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub ids: Vec<Hex<64>>,
 }
 
@@ -260,19 +263,24 @@ pub struct Chips {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LaunchRules {
     /// Launch digests that may be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub digests: Vec<Hex<48>>,
     /// IGVM files whose launch digest may be; what they measure must be in the event log.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub igvm: Vec<PathBuf>,
     /// HOST_DATA that may be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub host_data: Vec<Hex<32>>,
     /// Keys of ID blocks: ID_KEY_DIGEST that may be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub id_key_digests: Vec<Hex<48>>,
     /// AUTHOR_KEY_DIGEST that may be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub author_key_digests: Vec<Hex<48>>,
     /// FAMILY_ID.
     pub family_id: Option<Hex<16>>,
@@ -287,7 +295,8 @@ pub struct LaunchRules {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KeyRules {
     /// Names (nameAlg and digest of the public area) that may be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub names: Vec<Hex<34>>,
     /// Kinds of keys that may be; any that is known where this key is missing.
     pub algorithms: Option<Vec<Algorithm>>,
@@ -306,13 +315,29 @@ pub struct StateRules {
     /// It has come by migration.
     pub migrated: Option<bool>,
     /// TPM identities that may be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub identities: Vec<Hex<32>>,
     /// The least epoch.
     pub least_epoch: Option<u64>,
     /// Firmware that it may have come from: the first 32 octets of launch digests.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub came_from: Vec<Hex<32>>,
+}
+
+/// Values of which the evidence must have one. An empty list of them, such as a program may write, would be no rule:
+/// whoever wants none leaves the key out.
+fn not_empty<'de, D, T>(list: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let values = Vec::deserialize(list)?;
+    if values.is_empty() {
+        return Err(D::Error::custom("an empty list, of which nothing can be; without the key anything may be"));
+    }
+    Ok(values)
 }
 
 /// A value, or several of which one is right.
@@ -356,7 +381,8 @@ pub struct EventRule {
     #[serde(default)]
     pub count: Count,
     /// Each has one of these SHA-256 digests.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub sha256: Vec<Hex<32>>,
     /// The text that was measured has each of these in it.
     #[serde(default)]
@@ -410,7 +436,8 @@ pub enum Part {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EkCertificate {
     /// Authorities that may be at the end of its issuers: files, in DER or PEM. With any, there must be a certificate.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub roots: Vec<PathBuf>,
 }
 
@@ -423,8 +450,9 @@ impl Policy {
         ensure!(*debug != Some(true), "guest-policy.debug = true: with it the host reads the guest's memory");
         ensure!(*migration_agent != Some(true), "guest-policy.migration-agent = true: an agent has the guest's memory");
         ensure!(policy.report.vmpl.is_none_or(|vmpl| vmpl < 4), "report.vmpl: there are VMPL 0 to 3");
-        for pcr in policy.pcrs.keys() {
+        for (pcr, values) in &policy.pcrs {
             ensure!(pcr.parse::<u32>().is_ok_and(|pcr| pcr < 24), "pcrs.{pcr}: there are PCR 0 to 23");
+            ensure!(!values.values().is_empty(), "pcrs.{pcr}: an empty list, of which nothing can be");
         }
         for (number, rule) in policy.events.iter().enumerate() {
             ensure!(rule.pcr < 24, "events, rule {}: there is no PCR {}", number + 1, rule.pcr);

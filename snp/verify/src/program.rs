@@ -343,7 +343,7 @@ fn evidence(args: &Args) -> Result<Evidence> {
 
 /// Certificates that the verifier brings may be of those above the EK's: nothing rests on them but by their signatures.
 fn add_issuers(evidence: &mut Evidence, certificates: &[Vec<u8>]) {
-    if matches!(evidence.kind, Kind::Tpm | Kind::Certificate) {
+    if matches!(evidence.kind, Kind::Quoin | Kind::Tpm | Kind::Certificate) {
         evidence.ek_chain.extend(certificates.concat());
     }
 }
@@ -421,4 +421,28 @@ fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<Laun
 pub fn schema() -> ExitCode {
     println!("{:#}", Policy::schema());
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add_issuers;
+    use crate::evidence::wire::Public;
+    use crate::judge::Expectations;
+    use crate::judge::tests::issuer;
+    use crate::judge::tests::twin::{Twin, expectations};
+    use crate::policy::Rules;
+    use crate::verdict::Verdict;
+
+    /// A folder of ours may have a certificate of its EK, and not its issuer's.
+    #[test]
+    fn an_issuer_that_the_verifier_brings_is_above_an_eks_certificate_in_any_folder() {
+        let ek_public = Public::parse(&Twin::new().tpm().manifest).unwrap();
+        let mut evidence = Twin { ek_public, ..Twin::new() }.evidence();
+        evidence.ek_certificate = issuer::ek_certificate();
+        let rules = Rules { ek_roots: vec![issuer::ek_root()], ..Rules::default() };
+        let expected = Expectations { rules, ..expectations() };
+        assert_eq!(Verdict::of(&evidence, &expected).status(), 30);
+        add_issuers(&mut evidence, &[issuer::ek_issuer()]);
+        assert_eq!(Verdict::of(&evidence, &expected).status(), 0);
+    }
 }

@@ -1,9 +1,11 @@
 //! What has come of all steps.
 
+mod missing;
+
 use crate::chip::is_development_root;
 use crate::digest::hex;
 use crate::events::{self, Named};
-use crate::evidence::folder::{Evidence, Kind};
+use crate::evidence::folder::Evidence;
 use crate::evidence::manifest::{Kept, flag};
 use crate::judge::{self, Expectations, Finding, State, Step, examine};
 use serde::Serialize;
@@ -44,38 +46,7 @@ impl Verdict {
     /// Judges `evidence`.
     pub fn of(evidence: &Evidence, expectations: &Expectations) -> Self {
         let findings = examine(evidence, expectations);
-        let mut missing = Vec::new();
-        let has_report = !(evidence.kind == Kind::Tpm && evidence.report.is_empty());
-        if !has_report && expectations.rules.ek_roots.is_empty() {
-            missing.push(
-                "nobody vouches for the TPM; what is missing is --ek-root FILE for its EK's certificate, or a folder with a \
-                 report over its EK",
-            );
-        }
-        if judge::is_by_an_operator(evidence) && expectations.rules.ek_roots.is_empty() {
-            missing.push(
-                "nobody vouches for the authority that has issued this certificate for the firmware; what is missing is \
-                 --ek-root FILE, the operator's",
-            );
-        }
-        if has_report && !expectations.has_reference() {
-            missing.push(
-                "the launch digest is the collector's own word; what is missing is --igvm FILE, --measurement HEX or \
-                 `launch` in a policy file",
-            );
-        }
-        let open = |step: Step| {
-            findings.iter().any(|finding| finding.step == step && matches!(finding.state, State::Absent(_)))
-        };
-        if has_report && open(Step::ReportData) {
-            missing.push("nobody says what REPORT_DATA must be; what is missing is --nonce HEX");
-        }
-        let quoted = findings
-            .iter()
-            .any(|Finding { step, state }| *step == Step::QuoteSignature && !matches!(state, State::Absent(_)));
-        if quoted && open(Step::QuoteNonce) {
-            missing.push("nobody says what the quote must answer; what is missing is --quote-nonce HEX");
-        }
+        let missing = missing::of(evidence, expectations, &findings);
         let kept = judge::kept(evidence).ok().flatten();
         Self {
             findings,

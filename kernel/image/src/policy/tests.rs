@@ -59,7 +59,7 @@ fn a_key_that_a_firmware_cannot_judge_is_refused_by_name() {
         ("ek-certificate.roots = [\"a\"]", "ek-certificate"),
         ("ak.algorithms = []", "ak"),
         ("state.kept = true", "state"),
-        ("pcrs.1 = []", "pcrs"),
+        (&format!("pcrs.1 = \"{}\"", "00".repeat(32)), "pcrs"),
         ("events = [{ pcr = 1 }]", "events"),
         ("require = [\"quote\"]", "require"),
         ("firmware.weaknesses = []", "firmware.weaknesses"),

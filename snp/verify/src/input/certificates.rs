@@ -2,10 +2,10 @@
 
 use crate::chip::{ARK_GUID, ASK_GUID, TABLE_ENTRY, VCEK_GUID, VLEK_GUID};
 use crate::evidence::folder::Evidence;
-use crate::judge::ek_certificate::all;
+use crate::judge::{self, ek_certificate::all};
 use crate::pem;
 use crate::roots::AMD;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -46,41 +46,52 @@ const NO_ENDORSEMENT_KEY: &str = "no certificate of an endorsement key (VCEK or 
 /// rsaEncryption (RFC 3279).
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// A certificate by what it says of itself.
-struct Named<'a> {
+/// A certificate, and what it is read from.
+struct Read<'a> {
     der: &'a Vec<u8>,
-    subject: String,
-    issuer: String,
-    is_authority: bool,
+    certificate: Certificate,
 }
 
-impl<'a> Named<'a> {
+impl<'a> Read<'a> {
     fn new(der: &'a Vec<u8>) -> Result<Self> {
-        let tbs = Certificate::from_der(der).context("a certificate of the evidence, or beside it")?.tbs_certificate;
-        Ok(Self {
-            der,
-            subject: tbs.subject.to_string(),
-            issuer: tbs.issuer.to_string(),
-            is_authority: tbs.subject_public_key_info.algorithm.oid == RSA,
-        })
+        let certificate = Certificate::from_der(der).context("a certificate of the evidence, or beside it")?;
+        Ok(Self { der, certificate })
+    }
+
+    fn is_authority(&self) -> bool {
+        self.certificate.tbs_certificate.subject_public_key_info.algorithm.oid == RSA
+    }
+
+    /// Of `others`, the authority that has issued it, by name and signature; if none has signed it, the first of that
+    /// name, which is refused when the chain is judged.
+    fn issuer<'b>(&self, others: &'b [Read<'b>]) -> Result<&'b Read<'b>> {
+        let name = &self.certificate.tbs_certificate.issuer;
+        let has_name = |other: &&Read<'_>| other.is_authority() && other.certificate.tbs_certificate.subject == *name;
+        let has_signed = |other: &&Read<'_>| judge::signed_by(&self.certificate, &other.certificate).is_ok();
+        let mut named = others.iter().filter(has_name);
+        let first = named.clone().next().with_context(|| format!("the certificate of {name} is not there"))?;
+        Ok(named.find(has_signed).unwrap_or(first))
     }
 }
 
-/// Gives the evidence the first endorsement key of `found`, the ASK or ASVK that has issued it, and the ARK of that;
-/// AMD's own where they are not among them. Whether the names are true is judged later.
+/// Of those that name a chip or a provider, the one by whose key the report is signed, or the first. Where none does,
+/// the first that is no authority of AMD's, which is refused when the chain is judged.
+fn endorsement_key<'a>(read: &'a [Read<'a>], report: &[u8]) -> Result<&'a Read<'a>> {
+    let mut others = read.iter().filter(|read| !read.is_authority());
+    let mut named = others.clone().filter(|read| judge::is_of_an_endorsement_key(&read.certificate));
+    let first = named.clone().next().or_else(|| others.next()).context(NO_ENDORSEMENT_KEY)?;
+    Ok(named.find(|read| judge::is_signed_by(report, &read.certificate)).unwrap_or(first))
+}
+
+/// Gives the evidence the endorsement key of `found` that has signed its report, the ASK or ASVK that has issued it,
+/// and the ARK of that; AMD's own where they are not among them. Operators' and firmware's certificates may be among
+/// `found`, in any order. Whether the chain is right is judged later.
 pub fn complete(evidence: &mut Evidence, found: &[Vec<u8>]) -> Result<()> {
     let own = AMD.iter().flat_map(|amd| [&amd.ask, &amd.ark]);
-    let mut all: Vec<Named<'_>> = found.iter().map(Named::new).collect::<Result<_>>()?;
-    ensure!(all.iter().any(|named| !named.is_authority), NO_ENDORSEMENT_KEY);
-    all.extend(own.map(Named::new).collect::<Result<Vec<_>>>()?);
-    let leaf = all.iter().find(|named| !named.is_authority);
-    let leaf = leaf.context(NO_ENDORSEMENT_KEY)?;
-    let issuer_of = |of: &Named<'_>| {
-        let issuer = all.iter().find(|named| named.is_authority && named.subject == of.issuer);
-        issuer.with_context(|| format!("the certificate of {} is not there", of.issuer))
-    };
-    let ask = issuer_of(leaf)?;
-    let ark = issuer_of(ask)?;
+    let all: Vec<Read<'_>> = found.iter().chain(own).map(Read::new).collect::<Result<_>>()?;
+    let leaf = endorsement_key(&all[..found.len()], &evidence.report)?;
+    let ask = leaf.issuer(&all)?;
+    let ark = ask.issuer(&all)?;
     evidence.vcek.clone_from(leaf.der);
     evidence.ask.clone_from(ask.der);
     evidence.ark.clone_from(ark.der);
@@ -91,7 +102,72 @@ pub fn complete(evidence: &mut Evidence, found: &[Vec<u8>]) -> Result<()> {
 mod tests {
     use super::{complete, of_file, of_table};
     use crate::evidence::folder::Evidence;
+    use crate::judge::tests::twin::{Twin, expectations};
+    use crate::judge::tests::{authority, issuer, vtpm};
+    use crate::policy::Rules;
+    use crate::verdict::Verdict;
     use host::psp::Identity;
+
+    /// All orders of the items.
+    fn orders(items: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+        if items.is_empty() {
+            return vec![Vec::new()];
+        }
+        let first = |at: usize| {
+            let mut others = items.to_vec();
+            let first = others.remove(at);
+            orders(&others).into_iter().map(move |order| [vec![first.clone()], order].concat())
+        };
+        (0..items.len()).flat_map(first).collect()
+    }
+
+    /// Of certificates with elliptic curves, and of authorities of one name, the right ones are found.
+    #[test]
+    fn the_key_that_has_signed_the_report_is_found_among_others_in_any_order() {
+        let genoa = authority::genoa();
+        let mut twin = Twin::new();
+        twin.become_of(&genoa);
+        let Identity { ark, ask, vcek, .. } = genoa.identity;
+        let operator = issuer::operator(&[issuer::constraints(true, None)]);
+        let firmware = vtpm::index(&Twin::new(), 0, vtpm::ISSUER);
+        let rules = Rules { roots: authority::roots(), ..Rules::default() };
+        let expected = crate::Expectations { rules, ..expectations() };
+        let authorities = [ark, ask, authority::another_ask(), authority::another_ark()];
+        let leaves = [operator, firmware, authority::another_vcek(), vcek];
+        let [leaves, authorities] = [leaves.to_vec(), authorities.to_vec()].map(|all| orders(&all));
+        assert_eq!((leaves.len(), authorities.len()), (24, 24));
+        for (leaves, authorities) in leaves.into_iter().zip(authorities) {
+            for found in [[leaves.clone(), authorities.clone()].concat(), [authorities, leaves].concat()] {
+                let mut evidence = twin.report_alone();
+                [&mut evidence.ark, &mut evidence.ask, &mut evidence.vcek].into_iter().for_each(Vec::clear);
+                complete(&mut evidence, &found).unwrap();
+                assert_eq!(evidence, twin.report_alone());
+                assert_eq!(Verdict::of(&evidence, &expected).status(), 0);
+            }
+        }
+    }
+
+    /// Nothing is found that fits: what is taken instead is refused, and says why.
+    #[test]
+    fn where_none_has_signed_the_first_is_refused_at_its_step() {
+        let genoa = authority::genoa();
+        let mut twin = Twin::new();
+        twin.become_of(&genoa);
+        let Identity { ark, ask, vcek, .. } = genoa.identity;
+        let rules = Rules { roots: authority::roots(), ..Rules::default() };
+        let expected = crate::Expectations { rules, ..expectations() };
+        let Identity { ark: milan, ask: below, vcek: nobody, .. } = authority::nobody().identity;
+        for (found, step) in [
+            (vec![authority::another_vcek(), ask.clone(), ark.clone()], "report signature"),
+            (vec![vcek, authority::another_ask(), ark], "certificate chain"),
+            (vec![nobody, below, milan], "certificate chain"),
+        ] {
+            let mut evidence = twin.report_alone();
+            complete(&mut evidence, &found).unwrap();
+            let verdict = Verdict::of(&evidence, &expected);
+            assert_eq!(verdict.failed().map(|failed| failed.step.name()), Some(step));
+        }
+    }
 
     #[test]
     fn certificates_find_their_places_in_any_order() {

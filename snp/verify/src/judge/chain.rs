@@ -30,6 +30,7 @@ const CSP_ID: &str = "1.3.6.1.4.1.3704.1.5";
 pub(super) fn root(case: &Case<'_>) -> Result<String> {
     let ark = &case.evidence.ark;
     let rules = &case.expectations.rules;
+    ensure!(!ark.is_empty(), "the evidence has no certificates of AMD's");
     let accepted = |generation| rules.policy.roots.amd.as_ref().is_none_or(|amd| amd.contains(&generation));
     if let Some(amd) = AMD.iter().find(|amd| amd.ark == *ark) {
         let name = amd.generation.name();
@@ -81,6 +82,11 @@ pub(super) fn chain(case: &Case<'_>) -> Result<String> {
         }
     }
     Ok(format!("{} signed by {}", leaf.tbs_certificate.subject, leaf.tbs_certificate.issuer))
+}
+
+/// It says that it is of an endorsement key: it names a chip or a provider.
+pub(crate) fn is_of_an_endorsement_key(certificate: &Certificate) -> bool {
+    [HWID, CSP_ID].into_iter().any(|oid| has_extension(certificate, oid).unwrap_or_default())
 }
 
 /// What an endorsement key is for: a chip, or a provider.
@@ -150,7 +156,8 @@ pub(super) fn rsa_key(issuer: &Certificate) -> Result<&[u8]> {
     key.as_bytes().context("the issuer's key is no whole number of bytes")
 }
 
-fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
+/// `issuer` has its name, and has signed it as AMD's authorities do.
+pub(crate) fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
     let tbs = &certificate.tbs_certificate;
     let subject = &issuer.tbs_certificate.subject;
     ensure!(tbs.issuer == *subject, "issued by {}, not by {subject}", tbs.issuer);
@@ -169,8 +176,12 @@ pub(super) fn valid_at(certificate: &Certificate, now: SystemTime) -> Result<()>
 
 /// The endorsement key, an uncompressed point of P-384.
 pub(super) fn endorsement_point(case: &Case<'_>) -> Result<Vec<u8>> {
-    let leaf = parse(&case.evidence.vcek)?;
-    let key = leaf.tbs_certificate.subject_public_key_info.subject_public_key.as_bytes();
+    point_of(&parse(&case.evidence.vcek)?)
+}
+
+/// A certificate's key, if it is such a point.
+pub(super) fn point_of(certificate: &Certificate) -> Result<Vec<u8>> {
+    let key = certificate.tbs_certificate.subject_public_key_info.subject_public_key.as_bytes();
     Ok(key.context("the endorsement key is no whole number of bytes")?.to_vec())
 }
 

@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 /// The boot log is the image's, it and the event log lead to these PCRs, and the latter's events name this report's
 /// nonce and this AK.
 pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
+    let has_list = !case.evidence.ima.is_empty();
+    ensure!(has_list || case.expectations.rules.ima_keys.is_empty(), "--ima-key: there is no list of IMA");
+    ensure!(!case.evidence.quote.is_empty(), "there is no quote that a log could lead to");
     let boot = BootLog::parse(&case.evidence.boot_events)?;
     boot.check_data()?;
     if let Some(expected) = report::expected_events(case)? {

@@ -14,6 +14,7 @@ use sev::certs::snp::{Certificate, Verifiable};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser;
 use sha2::{Digest, Sha256, Sha512};
+use x509_cert::Certificate as X509;
 
 /// Bytes of R, and of S, in the report, of which P-384 fills the first 48, little-endian.
 const COMPONENT: usize = 72;
@@ -48,10 +49,22 @@ pub(super) fn signature(case: &Case<'_>) -> Result<String> {
     let parsed = AttestationReport::from_bytes(report.as_slice())?;
     let leaf = Certificate::from_der(&case.evidence.vcek)?;
     (&leaf, &parsed).verify().context("the sev crate refuses it")?;
+    signed_with(&case.report()?, &chain::endorsement_point(case)?)?;
+    Ok(String::from("by the endorsement key"))
+}
+
+/// The key, an uncompressed point of P-384, has signed the report's bytes.
+fn signed_with(report: &Report<'_>, point: &[u8]) -> Result<()> {
+    let report = report.bytes();
     let component = |at: usize| report[at..at + SCALAR].iter().rev().copied().collect::<Vec<u8>>();
     let rs = [component(SIGNED), component(SIGNED + COMPONENT)].concat();
-    signature::ecdsa_p384(&chain::endorsement_point(case)?, &report[..SIGNED], &rs)?;
-    Ok(String::from("by the endorsement key"))
+    signature::ecdsa_p384(point, &report[..SIGNED], &rs)
+}
+
+/// The key of this certificate has signed the report.
+pub(crate) fn is_signed_by(report: &[u8], certificate: &X509) -> bool {
+    let verdict = Report::new(report).and_then(|report| signed_with(&report, &chain::point_of(certificate)?));
+    verdict.is_ok()
 }
 
 /// It was asked for at VMPL 0: by the firmware, not by the operating system. Where there is no TPM, a policy file can
@@ -186,6 +199,10 @@ fn of_manifest(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
 fn of_statement(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
     let statement = &case.evidence.statement;
     carried::issuer(statement)?;
+    ensure!(
+        case.expectations.nonce.is_none(),
+        "a nonce is expected, and a certificate answers none: its report is over the key that has issued it"
+    );
     ensure_equal("REPORT_DATA", &found, &Sha512::digest(statement))?;
     Ok(String::from("SHA-512(the key that has issued the certificate)"))
 }

@@ -8,16 +8,17 @@ use crate::evidence::report::SigningKey;
 use crate::evidence::services;
 use crate::evidence::wire::{PCR_COUNT, Public};
 use crate::policy::{
-    Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, Part,
-    PlatformInfo, Policy, ReportRules, Revocation, StateRules,
+    Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, PlatformInfo,
+    Policy, ReportRules, Revocation, StateRules,
 };
 use anyhow::{Context, Result, bail, ensure};
 
-/// Does the policy ask for what `step` judges? All but the rules is always judged.
-pub(super) fn asks(policy: &Policy, step: Step) -> bool {
+/// Does the policy, or what was brought beside it, ask for what `step` judges? All but the rules is always judged.
+pub(super) fn asks(case: &Case<'_>, step: Step) -> bool {
+    let policy = case.policy();
     match step {
         Step::Endorsement => policy.endorsement != Endorsement::default(),
-        Step::Revocation => policy.revocation != Revocation::default(),
+        Step::Revocation => policy.revocation != Revocation::default() || !case.expectations.rules.crls.is_empty(),
         Step::ReportRules => policy.report != ReportRules::default() || policy.guest_policy != GuestPolicy::default(),
         Step::MinimumTcb => minimums(policy).iter().any(|(_, minimum)| minimum.is_some()),
         Step::PlatformInfo => policy.platform_info != PlatformInfo::default(),
@@ -68,6 +69,11 @@ pub(super) fn endorsement(case: &Case<'_>) -> Result<String> {
     let allowed = keys.as_ref().is_none_or(|keys| keys.contains(&kind));
     ensure!(allowed, "endorsement.keys: the report is signed by a {name}, which is not among them");
     if kind == EndorsementKind::Vcek {
+        // Whoever names providers and means chips, too, lists both kinds.
+        ensure!(
+            providers.is_empty() || keys.is_some(),
+            "endorsement.providers: the report is signed by a vcek, which is for no provider"
+        );
         return Ok(String::from("a VCEK, the chip's own"));
     }
     let provider = chain::provider(case)?;
@@ -81,12 +87,15 @@ pub(super) fn endorsement(case: &Case<'_>) -> Result<String> {
 /// The report's version and the bits of the guest policy.
 pub(super) fn report(case: &Case<'_>) -> Result<String> {
     let report = case.report()?;
-    let ReportRules { versions, vmpl: _, reported_is_committed } = &case.policy().report;
+    let ReportRules { versions, vmpl, reported_is_committed } = &case.policy().report;
     let version = report.version();
     ensure!(
         versions.as_ref().is_none_or(|versions| versions.contains(&version)),
         "report.versions: the report has version {version}, which is not among them"
     );
+    // Of one over a TPM's key it is 0, whatever the rule says: then the rule is not met.
+    let (wanted, found) = (vmpl.unwrap_or(report.vmpl()), report.vmpl());
+    ensure!(wanted == found, "report.vmpl = {wanted}: the report was asked for at VMPL {found}");
     let (reported, committed) = (hex(&report.reported_tcb()), hex(&report.committed_tcb()));
     ensure!(
         !reported_is_committed || reported == committed,
@@ -329,26 +338,6 @@ fn content(rule: &EventRule, event: &BootEvent) -> Result<()> {
     Ok(())
 }
 
-/// The evidence has the parts that it must have.
-pub(super) fn parts(case: &Case<'_>) -> Result<String> {
-    let evidence = case.evidence;
-    for part in &case.policy().require {
-        let (name, there) = match part {
-            Part::Report => ("report", !evidence.report.is_empty()),
-            Part::EkCertificate => ("ek-certificate", !evidence.ek_certificate.is_empty()),
-            Part::Ek => ("ek", tpm::ek(case).is_ok()),
-            Part::Ak => ("ak", tpm::ak(case).is_ok()),
-            Part::Credential => ("credential", !evidence.answer.is_empty()),
-            Part::Quote => ("quote", !evidence.quote.is_empty()),
-            Part::EventLog => ("event-log", !(evidence.boot_events.is_empty() && evidence.events.is_empty())),
-            Part::Nonce => ("nonce", case.expectations.nonce.is_some()),
-            Part::QuoteNonce => ("quote-nonce", case.expectations.quote_nonce.is_some()),
-        };
-        ensure!(there, "require: {name} is missing");
-    }
-    Ok(format!("{} of {} kinds", case.policy().require.len(), PARTS))
-}
-
 /// What a firmware that judges its own platform has not found met, and has gone on with.
 pub(super) fn weaknesses(case: &Case<'_>) -> Result<String> {
     let named = services::weaknesses(&case.evidence.manifest)?;
@@ -372,7 +361,5 @@ pub(super) fn weaknesses(case: &Case<'_>) -> Result<String> {
     Ok(if named.is_empty() { String::from("none") } else { named.join("; ") })
 }
 
-/// Kinds of parts.
-const PARTS: usize = 9;
 /// PCR numbers are the quote's own.
 const _: () = assert!(PCR_COUNT == 24);

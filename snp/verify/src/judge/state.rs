@@ -30,8 +30,8 @@ pub(super) fn rules(case: &Case<'_>) -> Result<String> {
     ];
     for (rule, wanted, flag) in flags {
         let Some(wanted) = wanted else { continue };
-        let why = if said.is_none() { "the evidence says nothing of a state" } else { "it is not so" };
-        ensure!(has(flag) == *wanted, "state.{rule} = {wanted}: {}", if *wanted { why } else { "it is" });
+        ensure!(said.is_some(), "state.{rule} = {wanted}: the evidence says nothing of a state");
+        ensure!(has(flag) == *wanted, "state.{rule} = {wanted}: it is {}", if *wanted { "not so" } else { "so" });
     }
     if identities.is_empty() && least_epoch.is_none() && came_from.is_empty() {
         return Ok(said.as_ref().map_or_else(|| String::from("nothing is said of a state"), text));

@@ -38,7 +38,7 @@ fn refused_at(evidence: &Evidence, expectations: &Expectations) -> Option<Step> 
 fn evidence_without_an_expected_measurement_is_consistent_and_not_verified() {
     let evidence = Twin::new().evidence();
     assert_eq!(judge(&evidence, &expectations()), ExitCode::SUCCESS);
-    let nothing_said = Expectations { measurement: None, ..expectations() };
+    let nothing_said = Expectations { measurement: None, policy: None, ..expectations() };
     assert_eq!(judge(&evidence, &nothing_said), ExitCode::from(3));
     assert_eq!(Verdict::of(&evidence, &expectations()).conclusion(), ("verified: ", String::from("20 steps ok")));
     let (head, text) = Verdict::of(&evidence, &nothing_said).conclusion();
@@ -221,7 +221,7 @@ fn records_of_systemds_lead_on_from_the_boot_and_are_taken_up_to_the_quote() {
 #[test]
 fn a_tpm_alone_is_verified_by_its_eks_certificate_or_by_a_report() {
     let outcome = |evidence: &Evidence, brought: fn(&mut Expectations)| {
-        let mut expected = Expectations { measurement: None, ..expectations() };
+        let mut expected = Expectations { measurement: None, policy: None, ..expectations() };
         brought(&mut expected);
         let verdict = Verdict::of(evidence, &expected);
         (verdict.status(), verdict.missing.len(), verdict.failed().map(|finding| format!("{:?}", finding.state)))
@@ -240,7 +240,7 @@ fn a_tpm_alone_is_verified_by_its_eks_certificate_or_by_a_report() {
     assert_eq!(outcome(&bare, rooted).0, 30);
     let issuer_as_root: fn(&mut Expectations) = |expected| expected.rules.ek_roots = vec![issuer::ek_issuer()];
     assert_eq!(outcome(&twin.tpm(), issuer_as_root), (0, 0, None));
-    let verdict = Verdict::of(&twin.tpm(), &Expectations { measurement: None, ..expectations() });
+    let verdict = Verdict::of(&twin.tpm(), &Expectations { measurement: None, policy: None, ..expectations() });
     let says = verdict.to_json()["steps"][20]["says"].as_str().unwrap().to_owned();
     assert_eq!(says, "issued by CN=EK issuer, which is issued by CN=EK root; nobody says that this is right");
 }
@@ -263,7 +263,7 @@ fn an_ak_below_the_ek_signs_as_one_below_it() {
     evidence.quote[at..at + own.len()].copy_from_slice(&ak.qualified_name_below(&ek));
     evidence.quote_signature = Twin::new().sign(&evidence.quote);
     let mut said = String::new();
-    let expected = Expectations { measurement: None, ..expectations() };
+    let expected = Expectations { measurement: None, policy: None, ..expectations() };
     verify(&evidence, &expected, |step, words| {
         if step == Step::QuoteSigner {
             said = words.into()

@@ -182,6 +182,7 @@ pub(super) fn quote_signer(case: &Case<'_>) -> Result<String> {
 
 /// It answers this challenger.
 pub(super) fn quote_nonce(case: &Case<'_>) -> Result<String> {
+    ensure!(!case.evidence.quote.is_empty(), "a nonce is expected, and there is no quote");
     let attest = Attest::parse(&case.evidence.quote)?;
     let found = &case.evidence.quote_nonce;
     let ours = case.evidence.kind == Kind::Quoin;

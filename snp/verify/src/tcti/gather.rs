@@ -43,6 +43,7 @@ pub fn gather(transport: &mut dyn Transport, request: Request) -> Result<Evidenc
     let mut tpm = Tpm::new(transport);
     tpm.startup()?;
     if request.ak.is_none()
+        && request.ek.is_none()
         && request.report.is_none()
         && let Some(blob) = tpm.nv_read(AZURE_REPORT)?
     {
@@ -180,7 +181,7 @@ mod tests {
     use super::{AZURE_AK, AZURE_REPORT, Request, gather};
     use crate::evidence::boot_log::tests::log;
     use crate::evidence::folder::Evidence;
-    use crate::evidence::wire::{PCR_COUNT, alg, sha256_selection, tpm2b};
+    use crate::evidence::wire::{Algorithm, PCR_COUNT, alg, sha256_selection, tpm2b};
     use crate::input::azure::tests::blob;
     use crate::judge::tests::twin::Twin;
     use crate::tcti::Transport;
@@ -269,6 +270,11 @@ mod tests {
         let said = |request| format!("{:#}", gather(&mut azure(), request).unwrap_err());
         let with_handle = said(Request { ak: Some(1), ..Request::default() });
         assert!(with_handle.starts_with("EK (L-1): TPM2_CreatePrimary: response code 0x143"), "{with_handle}");
+        let with_ek = said(Request { ek: Some(Algorithm::EccP384), ..Request::default() });
+        assert!(
+            with_ek.starts_with("EK (H-3): TPM2_CreatePrimary"),
+            "whoever names an EK is not given Azure's: {with_ek}"
+        );
         let without = said(Request { report: Some(Twin::new().report_alone()), ..Request::default() });
         assert!(without.contains("has no manifest"), "{without}");
     }

@@ -176,6 +176,24 @@ pub(crate) fn genoa() -> Processor {
     processor("Genoa", [0x19, 0x11], None)
 }
 
+/// The certificate of another Genoa's key, by the same authority.
+pub(crate) fn another_vcek() -> Vec<u8> {
+    let der = p384::ecdsa::SigningKey::from_slice(&[0x21; 48]).unwrap().verifying_key().to_public_key_der().unwrap();
+    let key = SubjectPublicKeyInfoOwned::from_der(der.as_bytes()).unwrap();
+    certificate("CN=SEV-VCEK", ("CN=SEV-Genoa", &ASK), 2, key, vec![extension("4", vec![0x22; 64])])
+}
+
+/// Another ASK of that name, and another root.
+pub(crate) fn another_ask() -> Vec<u8> {
+    certificate("CN=SEV-Genoa", ("CN=ARK-Genoa", &ARK), 2, spki(&azure_ak()), Vec::new())
+}
+
+/// See [`another_ask`].
+pub(crate) fn another_ark() -> Vec<u8> {
+    let key = azure_ak();
+    certificate("CN=ARK-Genoa", ("CN=ARK-Genoa", &key), 2, spki(&key), Vec::new())
+}
+
 /// A Bergamo or Siena, which has Genoa's root.
 pub(crate) fn bergamo() -> Processor {
     processor("Genoa", [0x19, 0xA0], None)
@@ -217,12 +235,15 @@ pub(crate) struct Crl {
     pub(crate) this_update: u64,
     pub(crate) next_update: u64,
     pub(crate) by_another: bool,
+    /// With deltaCRLIndicator (RFC 5280, 5.2.4).
+    pub(crate) is_of_a_part: bool,
 }
 
 impl Default for Crl {
     fn default() -> Self {
         let (this_update, next_update) = (1_799_000_000, 1_801_000_000);
-        Self { root: "CN=ARK-Genoa", serials: Vec::new(), this_update, next_update, by_another: false }
+        let (by_another, is_of_a_part) = (false, false);
+        Self { root: "CN=ARK-Genoa", serials: Vec::new(), this_update, next_update, by_another, is_of_a_part }
     }
 }
 
@@ -245,7 +266,14 @@ impl Crl {
             this_update: at(self.this_update),
             next_update: Some(at(self.next_update)),
             revoked_certificates: (!entries.is_empty()).then_some(entries),
-            crl_extensions: None,
+            crl_extensions: self.is_of_a_part.then(|| {
+                let extn_id = ObjectIdentifier::new_unwrap("2.5.29.27");
+                vec![Extension {
+                    extn_id,
+                    critical: true,
+                    extn_value: OctetString::new(1_u8.to_der().unwrap()).unwrap(),
+                }]
+            }),
         };
         let signature = sign(if self.by_another { &ASK } else { &ARK }, &tbs.to_der().unwrap());
         CertificateList { tbs_cert_list: tbs, signature_algorithm: pss(), signature }.to_der().unwrap()

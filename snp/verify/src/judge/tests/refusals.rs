@@ -160,6 +160,13 @@ fn vlek() -> Twin {
     twin
 }
 
+/// A report without mitigation vectors.
+fn version_4() -> Twin {
+    let mut twin = Twin::new();
+    twin.report[0] = 4;
+    twin
+}
+
 /// A report with mitigation vectors.
 fn version_5() -> Twin {
     let mut twin = Twin::new();
@@ -178,9 +185,9 @@ fn booted() -> Twin {
     Twin { boot_events: log("quiet mitigations=auto"), ..Twin::new() }
 }
 
-/// The verifier knows who is above EK certificates, and compares no launch digest.
+/// The verifier knows who is above EK certificates, and compares nothing that a report would have.
 fn rooted(expected: &mut Expectations) {
-    expected.measurement = None;
+    (expected.measurement, expected.policy) = (None, None);
     expected.rules.ek_roots = vec![issuer::ek_root()];
 }
 
@@ -217,6 +224,10 @@ fn exchange(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     bytes[at..at + to.len()].copy_from_slice(to);
 }
 
+fn without_a_quote(evidence: &mut Evidence) {
+    [&mut evidence.quote, &mut evidence.quote_signature, &mut evidence.pcrs].into_iter().for_each(Vec::clear);
+}
+
 fn remembering(states: &[Kept]) -> Memory {
     let mut memory = Memory::default();
     states.iter().for_each(|said| memory.remember(said));
@@ -250,6 +261,14 @@ refusals! {
     a_field_of_version_5_in_version_3:
         case(Step::ReportFormat, "a mitigation vector in version 3")
             .twin(|twin| twin.report[0x1F8] = 1);
+    a_field_of_version_5_in_version_4:
+        case(Step::ReportFormat, "a mitigation vector in version 4")
+            .base(version_4)
+            .twin(|twin| twin.report[0x200] = 1);
+    a_processor_of_version_4_under_anothers_root:
+        case(Step::Chip, "a report of version 4, of a Milan under Genoa's root")
+            .base(|| { let mut twin = genoa(); twin.report[0] = 4; twin })
+            .twin(|twin| twin.report[0x189] = 0x01);
     a_processor_that_is_unknown:
         case(Step::ReportFormat, "a processor of another family")
             .twin(|twin| twin.report[0x188] = 0x17);
@@ -502,6 +521,91 @@ refusals! {
         case(Step::Parts, "a folder without a certificate of the EK")
             .policy("require = [\"ek-certificate\"]");
 
+    a_log_without_a_quote:
+        case(Step::Parts, "a log without a quote")
+            .base(booted)
+            .of(Twin::azure)
+            .policy("require = [\"event-log\"]")
+            .brought(|expected| expected.nonce = Some(vec![0x17; 64]))
+            .evidence(without_a_quote);
+    a_log_without_an_event:
+        case(Step::Parts, "a log without an event")
+            .base(booted)
+            .of(Twin::azure)
+            .policy("require = [\"event-log\"]")
+            .evidence(|evidence| evidence.boot_events = written(&[]));
+    a_challengers_log_that_nothing_judges:
+        case(Step::Parts, "a TPM's folder whose one log is the challenger's")
+            .base(booted)
+            .of(Twin::tpm)
+            .policy("require = [\"event-log\"]")
+            .brought(rooted)
+            .evidence(|evidence| evidence.events = core::mem::take(&mut evidence.boot_events));
+    a_certificate_that_nobody_vouches_for:
+        case(Step::Parts, "a certificate of an EK, and nobody says that its issuer is right")
+            .of(Twin::tpm)
+            .policy("require = [\"ek-certificate\"]")
+            .brought(|expected| expected.measurement = None);
+    a_certificate_of_an_ak_where_an_eks_is_required:
+        case(Step::Parts, "a certificate of an AK")
+            .of(Twin::certificate)
+            .policy("require = [\"ek-certificate\"]");
+    an_ek_that_is_required: case(Step::Parts, "a report without a TPM").of(Twin::report_alone).policy("require = [\"ek\"]");
+    an_ek_that_nothing_names:
+        case(Step::Parts, "a manifest, and no nonce by which REPORT_DATA would name it")
+            .of(Twin::listed)
+            .policy("require = [\"ek\"]")
+            .evidence(|evidence| evidence.nonce.clear());
+    an_ak_that_is_required: case(Step::Parts, "a manifest without an AK").of(Twin::listed).policy("require = [\"ak\"]");
+    a_quotes_nonce_that_is_required:
+        case(Step::Parts, "no nonce of the verifier's for the quote")
+            .policy("require = [\"quote-nonce\"]");
+
+    a_nonce_for_a_quote_that_is_not_there:
+        case(Step::QuoteNonce, "a nonce for a quote, and a report alone")
+            .of(Twin::report_alone)
+            .brought(|expected| expected.quote_nonce = Some(vec![0x29; 32]));
+    a_quote_in_part:
+        case(Step::QuoteSignature, "a quote's signature without the quote")
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.quote.clear());
+    a_nonce_for_a_report_that_is_not_there:
+        case(Step::ReportData, "a nonce for a report, and a TPM without one")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); expected.nonce = Some(vec![0x17; 64]); });
+    a_nonce_for_a_certificate:
+        case(Step::ReportData, "a nonce, and a certificate, which answers none")
+            .of(Twin::certificate)
+            .brought(|expected| expected.nonce = Some(vec![0x17; 64]));
+    keys_of_files_for_no_list:
+        case(Step::EventLog, "certificates of keys that sign files, and no list of IMA")
+            .base(booted)
+            .brought(|expected| expected.rules.ima_keys = vec![issuer::file_signer(1).1]);
+    keys_of_files_for_no_quote:
+        case(Step::EventLog, "certificates of keys that sign files, and no quote")
+            .base(measuring)
+            .of(Twin::azure)
+            .brought(|expected| {
+        expected.nonce = Some(vec![0x17; 64]);
+        expected.rules.ima_keys = vec![issuer::file_signer(1).1];
+    })
+            .evidence(without_a_quote);
+    a_policy_for_a_report_that_is_not_there:
+        case(Step::Policy, "a guest policy to compare, and a TPM without a report")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); expected.policy = Some(0x3_0000); });
+    roots_for_a_report_that_is_not_there:
+        case(Step::Root, "a TPM without a report")
+            .of(Twin::tpm)
+            .policy("roots.amd = [\"milan\"]")
+            .brought(rooted);
+    a_vmpl_that_the_firmwares_report_has_not:
+        case(Step::ReportRules, "a report over a TPM's EK, which is of VMPL 0")
+            .policy("report.vmpl = 2");
+    a_vcek_where_providers_are_named:
+        case(Step::Endorsement, "a VCEK, which is for no provider")
+            .policy("endorsement.providers = [\"example cloud\"]");
+
     a_vlek_where_vceks_are_wanted:
         case(Step::Endorsement, "a VLEK")
             .policy("endorsement.keys = [\"vcek\"]")
@@ -545,6 +649,34 @@ refusals! {
             .base(genoa)
             .policy("revocation.required = true")
             .brought(|expected| { with_a_list(expected); expected.rules.crls[0].push(0); });
+    an_ask_that_was_taken_back_without_a_policy:
+        case(Step::Revocation, "the ASK is in a list that --crl brings")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![Crl::revoking_the_intermediate().der()]);
+    what_is_no_list_without_a_policy:
+        case(Step::Revocation, "a --crl that is no list")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![b"no list".to_vec()]);
+    a_list_of_nobody:
+        case(Step::Revocation, "a --crl of an authority that is no root here")
+            .base(genoa)
+            .brought(|expected| {
+        with_a_list(expected);
+        expected.rules.crls.push(Crl { root: "CN=Operator", ..Crl::default() }.der());
+    });
+    a_list_of_a_part:
+        case(Step::Revocation, "a list with a critical extension, which says that not all is in it")
+            .base(genoa)
+            .brought(|expected| expected.rules.crls = vec![Crl { is_of_a_part: true, ..Crl::default() }.der()]);
+    a_list_for_no_chain:
+        case(Step::Revocation, "a list, and a TPM without a report")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); with_a_list(expected); });
+    a_version_4_that_is_not_listed:
+        case(Step::ReportRules, "version 4")
+            .base(version_5)
+            .policy("report.versions = [2, 3, 5]")
+            .twin(|twin| *twin = version_4());
     a_version_that_is_not_listed:
         case(Step::ReportRules, "version 3")
             .base(version_5)
@@ -618,6 +750,11 @@ refusals! {
             .base(version_5)
             .policy("mitigations.current = 0x7")
             .twin(|twin| twin.report[0x200] = 3);
+    a_report_of_version_4_that_has_no_mitigations:
+        case(Step::Mitigations, "version 4")
+            .base(version_5)
+            .policy("mitigations.launch = 0x1")
+            .twin(|twin| *twin = version_4());
     a_report_that_has_no_mitigations:
         case(Step::Mitigations, "version 3")
             .base(version_5)
@@ -805,6 +942,9 @@ refusals! {
         .policy("state.kept = true")
         .evidence(|evidence| *evidence = Twin::new().of_state(&Kept { flags: 0, ..KEPT }));
     a_state_of_which_nothing_is_said: case(Step::State, "a manifest of version 1").of(Twin::listed).policy("state.kept = true");
+    a_state_that_may_have_moved: case(Step::State, "a manifest of version 1, which does not say whether it has moved")
+        .of(Twin::listed)
+        .policy("state.migrated = false");
     a_state_that_is_kept: case(Step::State, "a state that outlives the VM").of(Twin::stateful).policy("state.kept = false");
     a_state_without_a_quorum: case(Step::State, "no quorum of anchors")
         .of(Twin::stateful)
@@ -1000,6 +1140,45 @@ fn processors_of_each_generation_and_keys_of_each_kind_are_accepted() {
     }
 }
 
+/// What each kind of evidence has, meets a rule that requires it.
+#[test]
+fn parts_that_were_judged_are_met() {
+    let met = |kind: fn(&Twin) -> Evidence, parts: &[&str], brought: fn(&mut Expectations)| {
+        let policy = Policy::parse(&format!("version = 1\nrequire = {parts:?}")).unwrap();
+        let mut expected = Expectations { rules: Rules { policy, ..Rules::default() }, ..expectations() };
+        brought(&mut expected);
+        let verdict = Verdict::of(&kind(&booted()), &expected);
+        assert_eq!(verdict.status(), 0, "{parts:?}: {verdict:?}");
+    };
+    let all = ["report", "ek", "ak", "credential", "quote", "event-log", "nonce", "quote-nonce"];
+    met(Twin::evidence, &all, |expected| {
+        (expected.nonce, expected.quote_nonce) = (Some(vec![0x17; 64]), Some(vec![0x29; 32]));
+    });
+    met(Twin::azure, &["report", "ek", "ak", "quote", "event-log"], |_| {});
+    met(Twin::tpm, &["ek-certificate", "ek", "ak", "credential", "quote", "event-log"], rooted);
+    met(Twin::listed, &["report", "ek"], |_| {});
+    met(Twin::certificate, &["report", "ak"], |_| {});
+    met(|twin| twin.certificate_of(0, vtpm::RSA_EK), &["report", "ek-certificate", "ek"], |_| {});
+}
+
+/// One of version 4 has the fields of one of version 3.
+#[test]
+fn reports_of_versions_3_to_5_are_judged_to_the_end() {
+    let versions = [3_u8, 4, 5];
+    for (version, base) in versions.into_iter().flat_map(|version| [(version, genoa as fn() -> Twin), (version, turin)])
+    {
+        let mut twin = base();
+        twin.report[0] = version;
+        let policy = Policy::parse(&format!("version = 1\n{ALL_MET}").replace("[3]", &format!("[{version}]"))).unwrap();
+        let rules = Rules { policy, roots: authority::roots(), ..Rules::default() };
+        let verdict = Verdict::of(&twin.evidence(), &Expectations { rules, ..expectations() });
+        assert_eq!(verdict.status(), 0, "{version}: {verdict:?}");
+        let json = verdict.to_json();
+        assert_eq!(json["steps"][2]["says"], format!("version {version}"));
+        assert_eq!(json["steps"][23]["says"], format!("version {version}, policy 0x30000"));
+    }
+}
+
 #[test]
 fn a_report_of_version_2_is_read_by_the_roots_generation() {
     for base in [genoa, turin] {
@@ -1029,7 +1208,38 @@ fn without_a_reference_or_a_nonce_nothing_is_verified() {
     assert_eq!(outcome(Twin::report_alone, |evidence| evidence.nonce.clear(), brought), (0, 0));
     assert_eq!(outcome(Twin::azure, |_| {}, |_| {}), (0, 0));
     assert_eq!(outcome(Twin::azure, |evidence| evidence.quote_nonce.clear(), |_| {}), (3, 1));
-    assert_eq!(outcome(Twin::azure, |evidence| evidence.quote.clear(), |expected| expected.measurement = None), (3, 1));
+    // Nothing of the verifier's is in it.
+    assert_eq!(outcome(Twin::azure, without_a_quote, |_| {}), (3, 1));
+    assert_eq!(outcome(Twin::azure, without_a_quote, |expected| expected.measurement = None), (3, 2));
+    assert_eq!(outcome(Twin::azure, without_a_quote, |expected| expected.nonce = Some(vec![0x17; 64])), (0, 0));
+    let answered = |expected: &mut Expectations| expected.nonce = Some(vec![0x17; 64]);
+    assert_eq!(outcome(|_| booted().azure(), without_a_quote, answered), (3, 1), "logs that nothing proves");
+    let rooted: fn(&mut Expectations) = rooted;
+    assert_eq!(outcome(Twin::tpm, |_| {}, rooted), (0, 0));
+    assert_eq!(outcome(Twin::tpm, without_a_quote, rooted), (3, 1));
+}
+
+/// Lists of roots that are known may be there for each; that of this chain's must be among them.
+#[test]
+fn a_list_of_another_root_is_left_alone_and_is_none_of_this_ones() {
+    let judged = |crls: &[Crl]| {
+        let crls = crls.iter().map(Crl::der).collect();
+        let rules = Rules { roots: authority::roots(), crls, ..Rules::default() };
+        let verdict = Verdict::of(&genoa().evidence(), &Expectations { rules, ..expectations() });
+        let json = verdict.to_json();
+        let steps = json["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["step"] == "revocation").unwrap();
+        (verdict.status(), step["says"].as_str().unwrap().to_owned(), verdict.missing.join("; "))
+    };
+    let own = || Crl { next_update: 1_799_500_000, ..Crl::default() };
+    let other = || Crl { root: "CN=ARK-Milan", ..Crl::default() };
+    let (status, said, missing) = judged(&[other()]);
+    assert_eq!((status, said.as_str()), (3, "0 of 1 lists are of this chain; left alone: CN=ARK-Milan"));
+    assert!(missing.contains("--crl"), "{missing}");
+    let (status, said, missing) = judged(&[other(), own()]);
+    let words = "1 of 2 lists are of this chain; left alone: CN=ARK-Milan; past its next update: CN=ARK-Genoa";
+    assert_eq!((status, said.as_str(), missing.as_str()), (0, words, ""));
+    assert_eq!(judged(&[]), (0, "no rule asks for it".into(), String::new()));
 }
 
 /// The report proves the key that the operator has certified, and nothing else in the certificate.
