@@ -257,6 +257,8 @@ impl<'t> Source<'t> {
             (_, Kind::Refused) => Err(read_refused(body)?),
             // Not dead yet: a destination where an older state waits asks now and then.
             (_, Kind::Ask) => Ok(Next::Nothing),
+            // And says again what it has kept in a run that was given up.
+            (phase, Kind::Kept) if !matches!(phase, Phase::Sent(_)) => Ok(Next::Nothing),
             (Phase::Offered { secret, transcript }, Kind::Answer) => {
                 let (secret, transcript) = (secret.duplicate(), transcript.clone());
                 let (run, proof) = self.prove(&secret, transcript, message, body, witness)?;
@@ -362,6 +364,10 @@ impl<'t> Source<'t> {
 
 /// What one that has moved does with a message.
 fn moved(tombstone: &Tombstone, kind: Kind, body: &[u8]) -> Result<Next, Refusal> {
+    if kind == Kind::Kept {
+        // It is said until the receipt has come.
+        return Ok(Next::Nothing);
+    }
     let promise = array::<48>(body)?;
     match kind {
         Kind::Ask | Kind::Live if promise != tombstone.receipt.promise() => Err(Refusal::Receipt),

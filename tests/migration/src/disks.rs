@@ -197,8 +197,9 @@ impl<'t> Machine<'t> {
     }
 
     /// Asks whether the source is dead.
-    pub fn ask(&mut self) -> Option<Vec<u8>> {
-        self.destination()?.ask().ok()
+    pub fn ask(&mut self) -> Vec<Vec<u8>> {
+        let Some(destination) = self.destination() else { return Vec::new() };
+        destination.kept_again().map(<[u8]>::to_vec).into_iter().chain(destination.ask()).collect()
     }
 
     /// A message comes; how the write ends that it may lead to. What it says then.

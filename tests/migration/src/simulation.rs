@@ -235,9 +235,10 @@ impl World {
     }
 
     fn ask(&mut self) {
-        if let Some(question) = self.machines[1].ask() {
+        let said = self.machines[1].ask();
+        if !said.is_empty() {
             self.note("the destination asks");
-            self.letters[0].push(question);
+            self.letters[0].extend(said);
         }
     }
 
