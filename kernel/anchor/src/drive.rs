@@ -12,7 +12,8 @@ pub const TURNS: u32 = 5;
 
 /// A way to all anchors. What it loses, changes or invents costs an answer, no more.
 pub trait Way {
-    /// Sends a request to each anchor that can be reached. The patience of [`Way::receive`] begins.
+    /// Sends a request to each anchor that can be reached. The patience of [`Way::receive`] begins; while that lasts, a
+    /// way that may lose messages sends the same octets again to those that have not answered.
     fn send(&mut self, request: &[u8]);
     /// The next message that came, and the number of its anchor, from 0; nothing when patience is over.
     fn receive(&mut self) -> Option<(usize, [u8; Reply::SIZE])>;

@@ -75,6 +75,10 @@ enum Habit {
     Passes,
     /// Of each round, what the first anchor says is lost.
     Drops,
+    /// Of each request, what the first anchor is sent first is lost.
+    LosesRequests,
+    /// Of each request, what the first anchor says first is lost.
+    LosesReplies,
     /// Everything comes twice, and everything that came before once more.
     Repeats,
     /// One bit of what the first anchor says is another.
@@ -101,6 +105,8 @@ struct Net {
     habit: Habit,
     waiting: VecDeque<(u16, Vec<u8>)>,
     before: Vec<(u16, Vec<u8>)>,
+    /// The last request that the first anchor was sent, and how often it was.
+    asked: (Vec<u8>, u32),
     now_ms: u64,
     /// Steps of the heads that the last anchor was asked to accept.
     steps: Vec<u64>,
@@ -112,6 +118,14 @@ impl Net {
     fn answer(&mut self, number: u16, message: &[u8]) {
         let at = usize::from(number);
         let Ok(request) = Request::parse(message) else { return };
+        if at == 0 {
+            let times = if self.asked.0 == message { self.asked.1 + 1 } else { 1 };
+            self.asked = (message.to_vec(), times);
+        }
+        let is_first = at == 0 && self.asked.1 == 1;
+        if is_first && self.habit == Habit::LosesRequests {
+            return;
+        }
         if !request.is_signed::<P384>() || !self.up[at] {
             if self.habit == Habit::Tells {
                 self.waiting.push_back((number, Vec::new()));
@@ -132,6 +146,7 @@ impl Net {
         let mut reply = reply.sign(keys).unwrap().as_bytes().to_vec();
         match self.habit {
             Habit::Drops if at == 0 => return,
+            Habit::LosesReplies if is_first => return,
             Habit::Garbles if at == 0 => reply[100] ^= 1,
             Habit::Repeats => {
                 self.waiting.extend(self.before.iter().cloned());
@@ -230,6 +245,7 @@ impl World {
             habit: Habit::Passes,
             waiting: VecDeque::new(),
             before: Vec::new(),
+            asked: (Vec::new(), 0),
             now_ms: 0,
             steps: Vec::new(),
             boots: 0,

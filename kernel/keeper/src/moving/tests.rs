@@ -85,7 +85,8 @@ impl Relay for End {
         let mut next = self.incoming.lock().unwrap().pop_front();
         if next.is_none() {
             self.looks += 1;
-            next = self.noise.iter().find(|(_, every)| self.looks % every == 0).map(|(noise, _)| noise.clone());
+            next =
+                self.noise.iter().find(|(_, every)| self.looks.is_multiple_of(*every)).map(|(noise, _)| noise.clone());
         }
         if next.is_none() {
             thread::yield_now();

@@ -95,6 +95,35 @@ fn a_relay_that_drops_repeats_or_garbles_what_one_anchor_says_is_borne() {
     }
 }
 
+/// One message of each round is lost, and all others are needed: it is asked again within the patience of the settings.
+#[test]
+fn a_message_that_is_lost_once_costs_no_quorum() {
+    for habit in [Habit::LosesRequests, Habit::LosesReplies] {
+        for (k, up) in [(2, &[true, true][..]), (2, &[true, false, true])] {
+            let n = u8::try_from(up.len()).unwrap();
+            for shares in [false, true] {
+                let world = World::with(k, n, Cadence::Every(1), TooFew::Refuse, shares);
+                let disk = Image::prepared();
+                world.boot(&disk).unwrap();
+                world.habit(habit);
+                world.up(up);
+                let mut machine = world.boot(&disk).unwrap_or_else(|why| panic!("{habit:?}, {k} of {n}: {why}"));
+                machine.change(5).unwrap();
+                assert_eq!(world.net.lock().unwrap().asked.1, 2, "{habit:?}: once more, and not once it has answered");
+            }
+        }
+    }
+}
+
+/// Who does not answer is asked four times.
+#[test]
+fn whoever_says_nothing_is_asked_so_often_and_no_more() {
+    let (world, disk) = (World::new(2, 2), Image::prepared());
+    world.habit(Habit::Drops);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
+    assert_eq!(world.net.lock().unwrap().asked.1, 4);
+}
+
 /// Boots that came to nothing have left a later turn with the one anchor that they reached; with that one and another a
 /// boot asks for a later one still, while the third is away.
 #[test]
