@@ -272,7 +272,8 @@ impl Anchored {
             let epoch = self.own.epoch;
             return Err(Fatal::new(Reason::Old, format_args!("{verdict}; here it is {epoch}")));
         }
-        if self.quorum.too_few() == TooFew::Refuse {
+        // What operators have stopped does not go on alone either.
+        if self.quorum.too_few() == TooFew::Refuse || why == Refused::Held {
             return Err(Fatal::new(Reason::Anchors, format_args!("{why}")));
         }
         self.alone = true;

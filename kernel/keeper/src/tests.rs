@@ -257,6 +257,14 @@ impl World {
         self.net.lock().unwrap().up = up.to_vec();
     }
 
+    /// The operators of these anchors stop all TPMs, or let them go on.
+    fn hold(&self, held: &[bool]) {
+        let mut net = self.net.lock().unwrap();
+        for (anchor, held) in net.anchors.iter_mut().zip(held) {
+            anchor.entries.values_mut().for_each(|entry| entry.hold(*held));
+        }
+    }
+
     fn habit(&self, habit: Habit) {
         self.net.lock().unwrap().habit = habit;
     }
