@@ -374,15 +374,19 @@ impl Anchored {
         }
     }
 
-    /// A quorum, whatever the settings say of going on without.
+    /// A quorum that answers now, whatever the settings say of going on without, and whatever was registered before: by
+    /// having the record registered that is on the disk. One that was written alone since the boot cannot be; then the
+    /// round that is missing is asked for.
     ///
     /// # Errors
     /// `Old`, `Anchors`.
-    pub(crate) fn must_settle(&mut self) -> Result<(), Fatal> {
-        if self.client.registered().is_some() {
-            return Ok(());
+    pub(crate) fn must_answer(&mut self) -> Result<(), Fatal> {
+        if self.client.registered().is_none() {
+            return self.ask_to_settle().or_else(|why| self.never_without(why));
         }
-        self.ask_to_settle().or_else(|why| self.never_without(why))
+        self.must_hold()?;
+        (self.has_begun, self.unregistered, self.alone) = (true, 0, false);
+        Ok(())
     }
 
     fn never_without(&mut self, why: Refused) -> Result<(), Fatal> {

@@ -162,7 +162,7 @@ impl Net {
 
 /// Anchors, and the settings that name them.
 #[derive(Clone)]
-struct World {
+pub(crate) struct World {
     net: Arc<Mutex<Net>>,
     quorum: Quorum,
 }
@@ -234,7 +234,7 @@ impl World {
         World::with(k, n, Cadence::Every(1), TooFew::Refuse, false)
     }
 
-    fn with(k: u8, n: u8, cadence: Cadence, too_few: TooFew, shares: bool) -> World {
+    pub(crate) fn with(k: u8, n: u8, cadence: Cadence, too_few: TooFew, shares: bool) -> World {
         let anchor = |at| Anchor { keys: P384::new(&[at; 48]).unwrap(), entries: BTreeMap::new(), share: [at; 32] };
         let anchors: Vec<Anchor> = (1..=n).map(anchor).collect();
         let keys: Vec<_> = anchors.iter().map(|anchor| *anchor.keys.public()).collect();
@@ -253,8 +253,16 @@ impl World {
         World { net: Arc::new(Mutex::new(net)), quorum }
     }
 
-    fn up(&self, up: &[bool]) {
+    pub(crate) fn up(&self, up: &[bool]) {
         self.net.lock().unwrap().up = up.to_vec();
+    }
+
+    /// The setting's octets, and the way.
+    pub(crate) fn named(&self) -> (Vec<u8>, Box<dyn Post>) {
+        let mut octets = vec![0; 1024];
+        let size = self.quorum.write(&mut octets).unwrap();
+        octets.truncate(size);
+        (octets, Box::new(Wire(Arc::clone(&self.net))))
     }
 
     /// The operators of these anchors stop all TPMs, or let them go on.
@@ -280,17 +288,15 @@ impl World {
             net.boots += 1;
             net.boots
         };
-        let mut octets = [0; 1024];
-        let size = self.quorum.write(&mut octets).unwrap();
+        let (anchors, post) = self.named();
         let setting = StateSetting {
             disk: Some((Wanted::Required, Place::Pci(30, 0))),
             console: Some(Place::Pci(29, 0)),
             share: self.quorum.has_shares(),
             recovery,
-            anchors: &octets[..size],
+            anchors: &anchors,
         };
         let mut entropy = Drawn(boots, 7 + u32::from(boots));
-        let post: Box<dyn Post> = Box::new(Wire(Arc::clone(&self.net)));
         let report = Report::new_zeroed();
         let opening = Opening { setting: &setting, report: &report, receives: false, tell: |_| () };
         let living = match open(Device::new(disk.clone()), &opening, key, &mut entropy, Some(post))? {

@@ -6,7 +6,7 @@
 //! | proven | yes | ready |
 //! | ready | yes | [`Source::hand_over`], between two commands |
 //! | sending, sent | no | kept; or [`Source::give_up`], and it answers again |
-//! | entombing | no | [`Source::entombed`], when the tombstone is durable |
+//! | entombing | no | [`Source::entombed`], when the tombstone is durable; or [`Source::not_entombed`], and it answers |
 //! | moved | never again | |
 //! | stuck | not before the next boot, when the disk says which it is | |
 
@@ -39,8 +39,8 @@ pub enum Next {
     Send(Vec<u8>),
     /// The destination is ready: between two commands the TPM stops, and its state is given to [`Source::hand_over`].
     HandOver,
-    /// To be made durable, in the place of the state. Then [`Source::entombed`]; if it cannot be written, or nobody
-    /// knows whether it was, [`Source::unsure`].
+    /// To be made durable, in the place of the state. Then [`Source::entombed`]; if nobody knows whether it was,
+    /// [`Source::unsure`]; if its writing was not begun, [`Source::not_entombed`].
     Entomb(Tombstone),
     /// The destination says that it lives. Anybody can say so; nothing depends on it.
     Lives,
@@ -223,6 +223,14 @@ impl<'t> Source<'t> {
     pub fn unsure(&mut self) {
         if matches!(self.phase, Phase::Entombing(_)) {
             self.phase = Phase::Stuck;
+        }
+    }
+
+    /// Not an octet of the tombstone was written: the run is over, and the TPM answers again. Its receipt is lost with
+    /// this, so that nothing that waits for it lives.
+    pub fn not_entombed(&mut self) {
+        if matches!(self.phase, Phase::Entombing(_)) {
+            self.phase = Phase::Ended;
         }
     }
 

@@ -11,7 +11,7 @@ use migration::{Grant, Refusal, Terms};
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, Hooks, MAX_STATE_SIZE, StateForm, Tpm};
 
-use super::{Home, Now, Psp, Random, Say, Unsure};
+use super::{Home, NotEntombed, Now, Psp, Random, Say};
 
 /// How long the TPM stands still for the next step of a run.
 pub(super) const PATIENCE_MS: u64 = 5_000;
@@ -201,12 +201,18 @@ fn answer<E: Entropy, C: Clock>(
         source::Next::Send(message) => say(&message),
         source::Next::HandOver => hand_over(run, platform, home, say).inspect_err(|_| _ = run.give_up()).map(Some)?,
         source::Next::Entomb(tombstone) => {
-            if home.entomb(&tombstone) == Err(Unsure) {
-                run.unsure();
-                return Err(Refusal::Disk);
+            match home.entomb(&tombstone) {
+                // If it does not get through, the destination asks for it.
+                Ok(()) => _ = say(&run.entombed()?),
+                Err(NotEntombed::NotBegun) => {
+                    run.not_entombed();
+                    return Err(Refusal::GivenUp);
+                }
+                Err(NotEntombed::Unsure) => {
+                    run.unsure();
+                    return Err(Refusal::Disk);
+                }
             }
-            // If it does not get through, the destination asks for it.
-            let _ = say(&run.entombed()?);
             Some(())
         }
     };

@@ -23,7 +23,7 @@ use snp::report::Report;
 use tpm_core::{Clock, EkTemplate, Entropy, EntropyFailure, MAX_EK_PUBLIC, Tpm};
 use zerocopy::IntoBytes;
 
-use super::{Arrivals, Berth, Home, Leaving, Now, Stand, Unsure, arrive};
+use super::{Arrivals, Berth, Home, Leaving, NotEntombed, Now, Stand, Unsure, arrive};
 
 /// Octets that count on.
 struct Counted(u8);

@@ -14,6 +14,8 @@ struct Memory {
     waits: Option<(Pending, Vec<u8>)>,
     lives: Option<Arrival>,
     fails: bool,
+    /// No tombstone is begun.
+    refuses: bool,
 }
 
 impl Memory {
@@ -31,9 +33,12 @@ impl Home for Memory {
         true
     }
 
-    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure> {
+    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
+        if self.refuses {
+            return Err(NotEntombed::NotBegun);
+        }
         self.tombstone = Some(tombstone.clone());
-        self.written()
+        self.written().map_err(|Unsure| NotEntombed::Unsure)
     }
 }
 
@@ -281,6 +286,25 @@ fn a_tombstone_of_which_nobody_knows_whether_it_is_durable() {
     let outcome = arrive(&new_terms, waits, &mut there, with, &mut idle);
     assert_eq!(outcome.map(|arrival| arrival.identity), Ok(IDENTITY));
     assert_eq!(code(&mut arrived, GET_RANDOM), SUCCESS);
+}
+
+/// Whoever keeps the TPM says, before the tombstone, that it cannot leave: it goes on, and leaves another time.
+#[test]
+fn a_tombstone_that_was_not_begun_ends_the_run_only() {
+    let [old_terms, new_terms] = terms();
+    let [here, mut there] = ends();
+    let mut source = Source::new(&old_terms, here);
+    source.home.refuses = true;
+    let (mut arrived, mut berth) = (vacant(100), Memory::default());
+    let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+    assert_eq!((outcome, berth.lives, stand), (Err(Refusal::GivenUp), None, Stand::Stayed(Refusal::GivenUp)));
+    assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS, "it goes on here");
+
+    source.home.refuses = false;
+    source.clock.step.store(0, Ordering::Relaxed);
+    source.end.incoming.lock().unwrap().push_back(BEGIN.to_vec());
+    let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut Memory::default());
+    assert_eq!((outcome.map(|arrival| arrival.identity), stand), (Ok(IDENTITY), Stand::Moved));
 }
 
 /// It says nothing that would kill the source.
