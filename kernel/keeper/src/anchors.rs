@@ -7,7 +7,7 @@ use core::fmt;
 use anchor::client::{Boot, Client};
 use anchor::drive::{self, Refused, Way};
 use anchor::quorum::TooFew;
-use anchor::share::{Covered, Exchange, Secret, combine, commitment, point};
+use anchor::share::{Covered, Exchange, Secret, combine, commitment, new_correction, point};
 use anchor::{Head, Mark, P384, Quorum, Reply};
 use kernel::fatal::{Fatal, Reason};
 use kernel::state::{StateSetting, flag};
@@ -118,6 +118,13 @@ impl Rounds<'_> {
     const fn all(&self) -> u32 {
         // There are 1 to 16.
         u32::MAX.unbounded_shr(u32::BITS.saturating_sub(self.anchors))
+    }
+
+    /// What is missing is not needed, and waited for no longer than until it would be asked for again.
+    fn hurry(&mut self) {
+        let Some(post) = self.post else { return };
+        let soon_ms = post.now_ms().saturating_add(self.patience_ms.div_ceil(TIMES).into());
+        self.sent.until_ms = self.sent.until_ms.min(soon_ms);
     }
 
     /// Sends the request to those that have not answered: the same octets, which an anchor answers as before.
@@ -327,15 +334,41 @@ impl Anchored {
         }))
     }
 
+    /// The others are waited for a little then: an anchor that has lost its database gives another share than it did,
+    /// and counts again when the next record has the correction for that.
     fn known_secret(&mut self, exchange: &Exchange) -> Option<Zeroizing<[u8; 32]>> {
-        let k = usize::try_from(self.quorum.k()).ok()?;
-        let stored = core::mem::take(&mut self.outer.shares);
+        let (k, n) = (usize::try_from(self.quorum.k()).ok()?, usize::try_from(self.quorum.n()).ok()?);
+        let mut stored = core::mem::take(&mut self.outer.shares);
         let enough = self.ask(|way, client| {
             drive::gather(way, client, |client| Points::of(client, &stored, exchange, k).0.len() == k)
         });
+        if enough {
+            self.ask(|way, client| {
+                way.hurry();
+                drive::gather(way, client, |client| client.shares().count() == n)
+            });
+        }
         let points = Points::of(&self.client, &stored, exchange, k);
+        let secret = if enough { combine(&points.0) } else { None };
+        if secret.is_some() {
+            self.correct(&mut stored, &points, exchange);
+        }
         self.outer.shares = stored;
-        if enough { combine(&points.0) } else { None }
+        secret
+    }
+
+    /// Stores corrections for shares that are others than those that were given when the state was made.
+    fn correct(&self, stored: &mut [Share], points: &Points, exchange: &Exchange) {
+        for (number, covered) in self.client.shares() {
+            let (Some(of), Ok(number)) = (stored.get_mut(number), u8::try_from(number)) else { continue };
+            let Some(share) = covered.open(exchange) else { continue };
+            let commitment = commitment(number, &share);
+            if commitment != of.commitment
+                && let Some(correction) = new_correction(&points.0, number, &share)
+            {
+                *of = Share { correction, commitment };
+            }
+        }
     }
 
     /// Before a record is written: it has to say what anchors may know. Where the TPM goes on alone since the boot they
