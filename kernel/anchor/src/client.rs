@@ -148,6 +148,7 @@ struct Round {
     granted: Anchors,
     outrun: Anchors,
     unserved: Anchors,
+    held: Anchors,
     forgotten: bool,
     /// The newest of what was shown.
     newest: Option<(Ballot, Head)>,
@@ -263,6 +264,12 @@ impl<'a, K: Keys> Client<'a, K> {
     pub fn is_overtaken(&self) -> bool {
         let answered = Anchors(self.round.granted.0 | self.round.outrun.0).count();
         self.state() == State::Waiting && self.round.outrun.count() > 0 && answered >= self.quorum.k()
+    }
+
+    /// Whether so many anchors' operators have stopped this TPM that no quorum is left.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.round.held.count() + self.quorum.k() > self.quorum.n()
     }
 
     /// What an anchor said last that does not serve this TPM.
@@ -388,6 +395,9 @@ impl<'a, K: Keys> Client<'a, K> {
             (status::REFUSED, _) => {
                 self.round.unserved.add(number);
                 self.round.reason = Reason::of(reply.reason);
+                if self.round.reason == Some(Reason::Held) {
+                    self.round.held.add(number);
+                }
             }
             _ => return Err(Ignored::Status),
         }

@@ -12,7 +12,8 @@ pub const TURNS: u32 = 5;
 
 /// A way to all anchors. What it loses, changes or invents costs an answer, no more.
 pub trait Way {
-    /// Sends a request to each anchor that can be reached. The patience of [`Way::receive`] begins.
+    /// Sends a request to each anchor that can be reached. The patience of [`Way::receive`] begins; while that lasts, a
+    /// way that may lose messages sends the same octets again to those that have not answered.
     fn send(&mut self, request: &[u8]);
     /// The next message that came, and the number of its anchor, from 0; nothing when patience is over.
     fn receive(&mut self) -> Option<(usize, [u8; Reply::SIZE])>;
@@ -27,6 +28,8 @@ pub trait Way {
 pub enum Refused {
     /// It must not go on, whatever the policy says.
     Over(Verdict),
+    /// The same: so many anchors' operators have stopped it that no quorum is left.
+    Held,
     /// Only so many have answered: the policy's case, and to be asked again.
     TooFew(u32),
     /// Too few are left that serve this TPM, and one said why. The policy's case, too.
@@ -41,6 +44,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Over(verdict) => verdict.fmt(f),
+            Self::Held => Reason::Held.fmt(f),
             Self::TooFew(granted) => write!(f, "too few anchors answer: {granted}"),
             Self::Unserved(reason) => write!(f, "too few anchors serve this TPM: {reason}"),
             Self::Outrun => f.write_str("others have a later turn each time"),
@@ -137,6 +141,7 @@ pub fn register<K: Keys>(way: &mut impl Way, client: &mut Client<'_, K>, head: H
 fn refused<K: Keys>(client: &Client<'_, K>) -> Refused {
     match (client.state(), client.reason()) {
         (State::Over(verdict), _) => Refused::Over(verdict),
+        _ if client.is_held() => Refused::Held,
         (State::Unserved, Some(reason)) => Refused::Unserved(reason),
         (State::Outrun, _) => Refused::Outrun,
         _ if client.is_overtaken() => Refused::Outrun,

@@ -135,21 +135,33 @@ impl Secret {
 /// twice. Points of other polynomials make another secret; commitments tell.
 #[must_use]
 pub fn combine(points: &[(u8, [u8; SIZE])]) -> Option<Zeroizing<[u8; SIZE]>> {
-    let mut secret = Zeroizing::new([0; SIZE]);
+    interpolate(points, 0)
+}
+
+/// What is to be stored for the anchor of this number, whose share is this now: `k` points of others make it, without
+/// the secret's polynomials. Nothing as of [`combine`].
+#[must_use]
+pub fn new_correction(points: &[(u8, [u8; SIZE])], number: u8, share: &[u8; SIZE]) -> Option<[u8; SIZE]> {
+    Some(xor(&*interpolate(points, number.wrapping_add(1))?, share))
+}
+
+/// What the polynomials through these points are at `place`.
+fn interpolate(points: &[(u8, [u8; SIZE])], place: u8) -> Option<Zeroizing<[u8; SIZE]>> {
+    let mut sum = Zeroizing::new([0; SIZE]);
     for (at, (number, value)) in points.iter().enumerate() {
         let x = number.wrapping_add(1);
-        // Lagrange's, at 0: the product of the others' x over their differences, which are sums here.
+        // Lagrange's: the product of the others' differences to the place, over those to this. Differences are sums.
         let mut weight = 1;
         for (_, (other, _)) in points.iter().enumerate().filter(|(other, _)| *other != at) {
             let other = other.wrapping_add(1);
             if other == x {
                 return None;
             }
-            weight = multiply(weight, multiply(other, inverse(other ^ x)));
+            weight = multiply(weight, multiply(place ^ other, inverse(other ^ x)));
         }
-        *secret = xor(&secret, &value.map(|value| multiply(value, weight)));
+        *sum = xor(&sum, &value.map(|value| multiply(value, weight)));
     }
-    Some(secret)
+    Some(sum)
 }
 
 /// Share and correction together.

@@ -7,7 +7,7 @@ use core::fmt;
 use anchor::client::{Boot, Client};
 use anchor::drive::{self, Refused, Way};
 use anchor::quorum::TooFew;
-use anchor::share::{Covered, Exchange, Secret, combine, commitment, point};
+use anchor::share::{Covered, Exchange, Secret, combine, commitment, new_correction, point};
 use anchor::{Head, Mark, P384, Quorum, Reply};
 use kernel::fatal::{Fatal, Reason};
 use kernel::state::{StateSetting, flag};
@@ -90,16 +90,28 @@ impl Nonces {
     }
 }
 
+/// What was sent last.
+#[derive(Default)]
+struct Sent {
+    request: Vec<u8>,
+    /// When it is sent again to those that have not answered, and how long their answers are waited for.
+    again_ms: u64,
+    until_ms: u64,
+    /// Anchors of which nothing more is to come, a bit for each.
+    done: u32,
+}
+
 /// Rounds of questions, each of which is waited for so long.
 struct Rounds<'a> {
     post: &'a mut Option<Box<dyn Post>>,
     nonces: &'a mut Nonces,
     anchors: u32,
     patience_ms: u32,
-    until_ms: &'a mut u64,
-    /// Anchors of which nothing more is to come, a bit for each.
-    done: &'a mut u32,
+    sent: &'a mut Sent,
 }
+
+/// How often a request is sent, in the time for which its answers are waited for: a message of it may be lost.
+const TIMES: u32 = 4;
 
 impl Rounds<'_> {
     /// A bit for each anchor.
@@ -107,25 +119,46 @@ impl Rounds<'_> {
         // There are 1 to 16.
         u32::MAX.unbounded_shr(u32::BITS.saturating_sub(self.anchors))
     }
+
+    /// What is missing is not needed, and waited for no longer than until it would be asked for again.
+    fn hurry(&mut self) {
+        let Some(post) = self.post else { return };
+        let soon_ms = post.now_ms().saturating_add(self.patience_ms.div_ceil(TIMES).into());
+        self.sent.until_ms = self.sent.until_ms.min(soon_ms);
+    }
+
+    /// Sends the request to those that have not answered: the same octets, which an anchor answers as before.
+    fn ask(&mut self, now_ms: u64) {
+        let Some(post) = self.post else { return };
+        for number in (0..self.anchors).filter(|number| self.sent.done.unbounded_shr(*number) & 1 == 0) {
+            post.send(u16::try_from(number).unwrap_or(u16::MAX), &self.sent.request);
+        }
+        self.sent.again_ms = now_ms.saturating_add(self.patience_ms.div_ceil(TIMES).into());
+    }
 }
 
 impl Way for Rounds<'_> {
     fn send(&mut self, request: &[u8]) {
-        let Some(post) = self.post else { return };
-        for number in 0..self.anchors {
-            post.send(u16::try_from(number).unwrap_or(u16::MAX), request);
-        }
-        *self.until_ms = post.now_ms().saturating_add(self.patience_ms.into());
-        *self.done = 0;
+        let Some(now_ms) = self.post.as_mut().map(|post| post.now_ms()) else { return };
+        let until_ms = now_ms.saturating_add(self.patience_ms.into());
+        *self.sent = Sent { request: request.to_vec(), until_ms, ..Sent::default() };
+        self.ask(now_ms);
     }
 
     /// Also a host that sends without end has no more than that patience. It may say of all that they are not there:
     /// then none is waited for, and it has lost their answers, which it can do anyhow.
     fn receive(&mut self) -> Option<(usize, [u8; Reply::SIZE])> {
-        while self.post.as_mut()?.now_ms() < *self.until_ms {
+        loop {
+            let now_ms = self.post.as_mut()?.now_ms();
+            if now_ms >= self.sent.until_ms {
+                return None;
+            }
             let Some((number, octets)) = self.post.as_mut()?.receive() else {
-                if *self.done == self.all() {
+                if self.sent.done == self.all() {
                     return None;
+                }
+                if now_ms >= self.sent.again_ms {
+                    self.ask(now_ms);
                 }
                 core::hint::spin_loop();
                 continue;
@@ -136,12 +169,11 @@ impl Way for Rounds<'_> {
                 return Some((number.into(), reply));
             }
         }
-        None
     }
 
     fn heard(&mut self, number: usize) {
         let bit = u32::try_from(number).ok().and_then(|number| 1_u32.checked_shl(number));
-        *self.done |= bit.unwrap_or(0) & self.all();
+        self.sent.done |= bit.unwrap_or(0) & self.all();
     }
 
     fn nonce(&mut self) -> Option<[u8; 32]> {
@@ -170,9 +202,7 @@ pub(crate) struct Anchored {
     own: Head,
     post: Option<Box<dyn Post>>,
     nonces: Nonces,
-    /// How long the answers to what was sent last are waited for.
-    until_ms: u64,
-    done: u32,
+    sent: Sent,
     /// Whether this boot has registered a record.
     has_begun: bool,
     /// Commits that were acknowledged since the last registered record.
@@ -209,8 +239,7 @@ impl Anchored {
             own,
             post,
             nonces,
-            until_ms: 0,
-            done: 0,
+            sent: Sent::default(),
             has_begun: false,
             unregistered: 0,
             alone: false,
@@ -220,9 +249,9 @@ impl Anchored {
 
     /// Runs rounds with the client.
     fn ask<R>(&mut self, rounds: impl FnOnce(&mut Rounds<'_>, &mut Client<'static, P384>) -> R) -> R {
-        let Self { quorum, client, post, nonces, until_ms, done, .. } = self;
+        let Self { quorum, client, post, nonces, sent, .. } = self;
         let (anchors, patience_ms) = (quorum.n(), quorum.patience_ms());
-        rounds(&mut Rounds { post, nonces, anchors, patience_ms, until_ms, done }, client)
+        rounds(&mut Rounds { post, nonces, anchors, patience_ms, sent }, client)
     }
 
     #[inline(never)]
@@ -250,7 +279,8 @@ impl Anchored {
             let epoch = self.own.epoch;
             return Err(Fatal::new(Reason::Old, format_args!("{verdict}; here it is {epoch}")));
         }
-        if self.quorum.too_few() == TooFew::Refuse {
+        // What operators have stopped does not go on alone either.
+        if self.quorum.too_few() == TooFew::Refuse || why == Refused::Held {
             return Err(Fatal::new(Reason::Anchors, format_args!("{why}")));
         }
         self.alone = true;
@@ -304,15 +334,41 @@ impl Anchored {
         }))
     }
 
+    /// The others are waited for a little then: an anchor that has lost its database gives another share than it did,
+    /// and counts again when the next record has the correction for that.
     fn known_secret(&mut self, exchange: &Exchange) -> Option<Zeroizing<[u8; 32]>> {
-        let k = usize::try_from(self.quorum.k()).ok()?;
-        let stored = core::mem::take(&mut self.outer.shares);
+        let (k, n) = (usize::try_from(self.quorum.k()).ok()?, usize::try_from(self.quorum.n()).ok()?);
+        let mut stored = core::mem::take(&mut self.outer.shares);
         let enough = self.ask(|way, client| {
             drive::gather(way, client, |client| Points::of(client, &stored, exchange, k).0.len() == k)
         });
+        if enough {
+            self.ask(|way, client| {
+                way.hurry();
+                drive::gather(way, client, |client| client.shares().count() == n)
+            });
+        }
         let points = Points::of(&self.client, &stored, exchange, k);
+        let secret = if enough { combine(&points.0) } else { None };
+        if secret.is_some() {
+            self.correct(&mut stored, &points, exchange);
+        }
         self.outer.shares = stored;
-        if enough { combine(&points.0) } else { None }
+        secret
+    }
+
+    /// Stores corrections for shares that are others than those that were given when the state was made.
+    fn correct(&self, stored: &mut [Share], points: &Points, exchange: &Exchange) {
+        for (number, covered) in self.client.shares() {
+            let (Some(of), Ok(number)) = (stored.get_mut(number), u8::try_from(number)) else { continue };
+            let Some(share) = covered.open(exchange) else { continue };
+            let commitment = commitment(number, &share);
+            if commitment != of.commitment
+                && let Some(correction) = new_correction(&points.0, number, &share)
+            {
+                *of = Share { correction, commitment };
+            }
+        }
     }
 
     /// Before a record is written: it has to say what anchors may know. Where the TPM goes on alone since the boot they
@@ -351,15 +407,19 @@ impl Anchored {
         }
     }
 
-    /// A quorum, whatever the settings say of going on without.
+    /// A quorum that answers now, whatever the settings say of going on without, and whatever was registered before: by
+    /// having the record registered that is on the disk. One that was written alone since the boot cannot be; then the
+    /// round that is missing is asked for.
     ///
     /// # Errors
     /// `Old`, `Anchors`.
-    pub(crate) fn must_settle(&mut self) -> Result<(), Fatal> {
-        if self.client.registered().is_some() {
-            return Ok(());
+    pub(crate) fn must_answer(&mut self) -> Result<(), Fatal> {
+        if self.client.registered().is_none() {
+            return self.ask_to_settle().or_else(|why| self.never_without(why));
         }
-        self.ask_to_settle().or_else(|why| self.never_without(why))
+        self.must_hold()?;
+        (self.has_begun, self.unregistered, self.alone) = (true, 0, false);
+        Ok(())
     }
 
     fn never_without(&mut self, why: Refused) -> Result<(), Fatal> {

@@ -29,7 +29,7 @@ use kernel::hooks::Keeper;
 use kernel::state::{Kept, StateSetting, flag};
 use migration::disk::Resting;
 use migration::{Pending, Tombstone};
-use moving::DiskBerth;
+use moving::{DiskBerth, NotEntombed};
 use outer::Outer;
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
@@ -358,18 +358,29 @@ impl Keeping {
 
     /// Has `write` put what is left of a TPM that moves in the place of its state, and registers that with the anchors,
     /// if there are any. Only then may it be said that the TPM is dead here. What is not registered is on the disk all
-    /// the same: [`Keeping::register_tombstone`] tries again.
+    /// the same: [`Keeping::register_tombstone`] tries again. Before anything is written a quorum has to answer anew: a
+    /// tombstone that is not registered is a TPM that nobody has until there is one.
     ///
     /// # Errors
-    /// `Old` and `Anchors`, also where the settings let a TPM go on without a quorum: before anything is written, if
-    /// there is none then already. What `write` says.
-    pub fn entomb(&mut self, write: impl FnOnce(&mut Sealed) -> Result<(), Fatal>) -> Result<(), Fatal> {
-        if let Some(anchors) = &mut self.anchors {
-            anchors.must_settle()?;
-            anchors.before(self.store.disk_mut())?;
-        }
-        write(self.store.disk_mut())?;
-        self.anchors.as_mut().map_or(Ok(()), |anchors| anchors.entombed(self.store.disk()))
+    /// `Old` and `Anchors`, also where the settings let a TPM go on without a quorum; what `write` says. `NotBegun`, and
+    /// nothing was written, unless another copy has started: that is never gone on from.
+    pub fn entomb(
+        &mut self,
+        write: impl FnOnce(&mut Sealed) -> Result<(), Fatal>,
+    ) -> Result<(), (NotEntombed, Box<Fatal>)> {
+        let unsure = |why| (NotEntombed::Unsure, Box::new(why));
+        self.before_tombstone().map_err(|why| match why.reason {
+            Reason::Old => unsure(why),
+            _ => (NotEntombed::NotBegun, Box::new(why)),
+        })?;
+        write(self.store.disk_mut()).map_err(unsure)?;
+        self.anchors.as_mut().map_or(Ok(()), |anchors| anchors.entombed(self.store.disk())).map_err(unsure)
+    }
+
+    fn before_tombstone(&mut self) -> Result<(), Fatal> {
+        let Some(anchors) = &mut self.anchors else { return Ok(()) };
+        anchors.must_answer()?;
+        anchors.before(self.store.disk_mut())
     }
 
     /// Registers once more what [`Keeping::entomb`] has written.

@@ -32,6 +32,15 @@ pub use movable::{Movable, Way};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsure;
 
+/// Why there is no tombstone that could be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotEntombed {
+    /// Its writing was not begun: the TPM goes on here.
+    NotBegun,
+    /// The next boot may find it or not; or the TPM must not go on anyhow.
+    Unsure,
+}
+
 /// What the state is that could leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -52,8 +61,8 @@ pub trait Home {
     /// Makes the tombstone durable, in the place of the state.
     ///
     /// # Errors
-    /// [`Unsure`]: the next boot may find it or not.
-    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure>;
+    /// [`NotEntombed`].
+    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed>;
 }
 
 /// Who keeps a TPM that arrives.

@@ -75,6 +75,10 @@ enum Habit {
     Passes,
     /// Of each round, what the first anchor says is lost.
     Drops,
+    /// Of each request, what the first anchor is sent first is lost.
+    LosesRequests,
+    /// Of each request, what the first anchor says first is lost.
+    LosesReplies,
     /// Everything comes twice, and everything that came before once more.
     Repeats,
     /// One bit of what the first anchor says is another.
@@ -101,6 +105,8 @@ struct Net {
     habit: Habit,
     waiting: VecDeque<(u16, Vec<u8>)>,
     before: Vec<(u16, Vec<u8>)>,
+    /// The last request that the first anchor was sent, and how often it was.
+    asked: (Vec<u8>, u32),
     now_ms: u64,
     /// Steps of the heads that the last anchor was asked to accept.
     steps: Vec<u64>,
@@ -112,6 +118,14 @@ impl Net {
     fn answer(&mut self, number: u16, message: &[u8]) {
         let at = usize::from(number);
         let Ok(request) = Request::parse(message) else { return };
+        if at == 0 {
+            let times = if self.asked.0 == message { self.asked.1 + 1 } else { 1 };
+            self.asked = (message.to_vec(), times);
+        }
+        let is_first = at == 0 && self.asked.1 == 1;
+        if is_first && self.habit == Habit::LosesRequests {
+            return;
+        }
         if !request.is_signed::<P384>() || !self.up[at] {
             if self.habit == Habit::Tells {
                 self.waiting.push_back((number, Vec::new()));
@@ -132,6 +146,7 @@ impl Net {
         let mut reply = reply.sign(keys).unwrap().as_bytes().to_vec();
         match self.habit {
             Habit::Drops if at == 0 => return,
+            Habit::LosesReplies if is_first => return,
             Habit::Garbles if at == 0 => reply[100] ^= 1,
             Habit::Repeats => {
                 self.waiting.extend(self.before.iter().cloned());
@@ -147,7 +162,7 @@ impl Net {
 
 /// Anchors, and the settings that name them.
 #[derive(Clone)]
-struct World {
+pub(crate) struct World {
     net: Arc<Mutex<Net>>,
     quorum: Quorum,
 }
@@ -219,7 +234,7 @@ impl World {
         World::with(k, n, Cadence::Every(1), TooFew::Refuse, false)
     }
 
-    fn with(k: u8, n: u8, cadence: Cadence, too_few: TooFew, shares: bool) -> World {
+    pub(crate) fn with(k: u8, n: u8, cadence: Cadence, too_few: TooFew, shares: bool) -> World {
         let anchor = |at| Anchor { keys: P384::new(&[at; 48]).unwrap(), entries: BTreeMap::new(), share: [at; 32] };
         let anchors: Vec<Anchor> = (1..=n).map(anchor).collect();
         let keys: Vec<_> = anchors.iter().map(|anchor| *anchor.keys.public()).collect();
@@ -230,6 +245,7 @@ impl World {
             habit: Habit::Passes,
             waiting: VecDeque::new(),
             before: Vec::new(),
+            asked: (Vec::new(), 0),
             now_ms: 0,
             steps: Vec::new(),
             boots: 0,
@@ -237,8 +253,24 @@ impl World {
         World { net: Arc::new(Mutex::new(net)), quorum }
     }
 
-    fn up(&self, up: &[bool]) {
+    pub(crate) fn up(&self, up: &[bool]) {
         self.net.lock().unwrap().up = up.to_vec();
+    }
+
+    /// The setting's octets, and the way.
+    pub(crate) fn named(&self) -> (Vec<u8>, Box<dyn Post>) {
+        let mut octets = vec![0; 1024];
+        let size = self.quorum.write(&mut octets).unwrap();
+        octets.truncate(size);
+        (octets, Box::new(Wire(Arc::clone(&self.net))))
+    }
+
+    /// The operators of these anchors stop all TPMs, or let them go on.
+    fn hold(&self, held: &[bool]) {
+        let mut net = self.net.lock().unwrap();
+        for (anchor, held) in net.anchors.iter_mut().zip(held) {
+            anchor.entries.values_mut().for_each(|entry| entry.hold(*held));
+        }
     }
 
     fn habit(&self, habit: Habit) {
@@ -256,17 +288,15 @@ impl World {
             net.boots += 1;
             net.boots
         };
-        let mut octets = [0; 1024];
-        let size = self.quorum.write(&mut octets).unwrap();
+        let (anchors, post) = self.named();
         let setting = StateSetting {
             disk: Some((Wanted::Required, Place::Pci(30, 0))),
             console: Some(Place::Pci(29, 0)),
             share: self.quorum.has_shares(),
             recovery,
-            anchors: &octets[..size],
+            anchors: &anchors,
         };
         let mut entropy = Drawn(boots, 7 + u32::from(boots));
-        let post: Box<dyn Post> = Box::new(Wire(Arc::clone(&self.net)));
         let report = Report::new_zeroed();
         let opening = Opening { setting: &setting, report: &report, receives: false, tell: |_| () };
         let living = match open(Device::new(disk.clone()), &opening, key, &mut entropy, Some(post))? {

@@ -82,6 +82,8 @@ pub struct Destination<'t> {
     kept: bool,
     most: usize,
     waits: Option<Pending>,
+    /// What the source was told when that was kept, in the last run.
+    kept_said: Option<Vec<u8>>,
     phase: Phase,
 }
 
@@ -92,7 +94,10 @@ impl<'t> Destination<'t> {
     /// # Errors
     /// `NoTerms`.
     pub const fn new(terms: &'t Terms, kept: bool, most: usize, waits: Option<Pending>) -> Result<Self, Refusal> {
-        if terms.takes_in() { Ok(Self { terms, kept, most, waits, phase: Phase::Idle }) } else { Err(Refusal::NoTerms) }
+        if !terms.takes_in() {
+            return Err(Refusal::NoTerms);
+        }
+        Ok(Self { terms, kept, most, waits, kept_said: None, phase: Phase::Idle })
     }
 
     /// A source comes that has been judged already: for a simulator, which has no time for a million handshakes. The
@@ -113,6 +118,7 @@ impl<'t> Destination<'t> {
             return Err(Refusal::Unexpected);
         }
         let mut run = Run { channel, identity, epoch, from: other.measurement, own, other, grant: None };
+        self.kept_said = None;
         self.end();
         self.may_come(&run, epoch)?;
         let ready = run.channel.seal(Kind::Ready, &[])?;
@@ -158,7 +164,9 @@ impl<'t> Destination<'t> {
         match core::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Keeping { mut run, pending, state } => {
                 self.waits = Some(pending);
-                run.channel.seal(Kind::Kept, &sha384(&state))
+                let message = run.channel.seal(Kind::Kept, &sha384(&state))?;
+                self.kept_said = Some(message.clone());
+                Ok(message)
             }
             other => {
                 self.phase = other;
@@ -203,6 +211,13 @@ impl<'t> Destination<'t> {
         plain(Kind::Ask, &self.waits.ok_or(Refusal::Unexpected)?.promise)
     }
 
+    /// What [`Destination::kept`] said, if no other run has begun since: it may have been lost, and says of what waits
+    /// here nothing but what is so. A host could keep it and bring it later.
+    #[must_use]
+    pub fn kept_again(&self) -> Option<&[u8]> {
+        self.kept_said.as_deref()
+    }
+
     fn end(&mut self) {
         if !matches!(self.phase, Phase::Waking | Phase::Awake | Phase::Stuck) {
             self.phase = Phase::Idle;
@@ -221,7 +236,10 @@ impl<'t> Destination<'t> {
         }
         match (core::mem::replace(&mut self.phase, Phase::Idle), kind) {
             (_, Kind::Refused) => Err(read_refused(body)?),
-            (_, Kind::Offer) => self.answer(message, body, witness, rng),
+            (_, Kind::Offer) => {
+                self.kept_said = None;
+                self.answer(message, body, witness, rng)
+            }
             (Phase::Answered(answered), Kind::Proof) => {
                 let mut run = self.judged(message, body, &answered)?;
                 if answered.hello.kept && !self.kept {

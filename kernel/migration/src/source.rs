@@ -6,7 +6,7 @@
 //! | proven | yes | ready |
 //! | ready | yes | [`Source::hand_over`], between two commands |
 //! | sending, sent | no | kept; or [`Source::give_up`], and it answers again |
-//! | entombing | no | [`Source::entombed`], when the tombstone is durable |
+//! | entombing | no | [`Source::entombed`], when the tombstone is durable; or [`Source::not_entombed`], and it answers |
 //! | moved | never again | |
 //! | stuck | not before the next boot, when the disk says which it is | |
 
@@ -39,8 +39,8 @@ pub enum Next {
     Send(Vec<u8>),
     /// The destination is ready: between two commands the TPM stops, and its state is given to [`Source::hand_over`].
     HandOver,
-    /// To be made durable, in the place of the state. Then [`Source::entombed`]; if it cannot be written, or nobody
-    /// knows whether it was, [`Source::unsure`].
+    /// To be made durable, in the place of the state. Then [`Source::entombed`]; if nobody knows whether it was,
+    /// [`Source::unsure`]; if its writing was not begun, [`Source::not_entombed`].
     Entomb(Tombstone),
     /// The destination says that it lives. Anybody can say so; nothing depends on it.
     Lives,
@@ -226,6 +226,14 @@ impl<'t> Source<'t> {
         }
     }
 
+    /// Not an octet of the tombstone was written: the run is over, and the TPM answers again. Its receipt is lost with
+    /// this, so that nothing that waits for it lives.
+    pub fn not_entombed(&mut self) {
+        if matches!(self.phase, Phase::Entombing(_)) {
+            self.phase = Phase::Ended;
+        }
+    }
+
     /// The receipt again, for whoever asks.
     ///
     /// # Errors
@@ -257,6 +265,8 @@ impl<'t> Source<'t> {
             (_, Kind::Refused) => Err(read_refused(body)?),
             // Not dead yet: a destination where an older state waits asks now and then.
             (_, Kind::Ask) => Ok(Next::Nothing),
+            // And says again what it has kept in a run that was given up.
+            (phase, Kind::Kept) if !matches!(phase, Phase::Sent(_)) => Ok(Next::Nothing),
             (Phase::Offered { secret, transcript }, Kind::Answer) => {
                 let (secret, transcript) = (secret.duplicate(), transcript.clone());
                 let (run, proof) = self.prove(&secret, transcript, message, body, witness)?;
@@ -362,6 +372,10 @@ impl<'t> Source<'t> {
 
 /// What one that has moved does with a message.
 fn moved(tombstone: &Tombstone, kind: Kind, body: &[u8]) -> Result<Next, Refusal> {
+    if kind == Kind::Kept {
+        // It is said until the receipt has come.
+        return Ok(Next::Nothing);
+    }
     let promise = array::<48>(body)?;
     match kind {
         Kind::Ask | Kind::Live if promise != tombstone.receipt.promise() => Err(Refusal::Receipt),

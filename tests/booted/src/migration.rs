@@ -164,6 +164,8 @@ pub fn run() -> Result<Totals> {
     totals +=
         case("the receipt is lost: the destination asks, also after its next boot", receipt_lost(&images, &folder));
     totals += case("the word that the state is kept is lost: the source goes on", kept_lost(&images, &folder));
+    totals += case("it is lost once, and said again with the next question", kept_said_again(&images, &folder));
+    totals += case("it is lost each time, and the questions get through", questions_only(&images, &folder));
     totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
     totals += refusals::run(&images)?;
     Ok(totals)
@@ -223,6 +225,43 @@ fn kept_lost(images: &Images, folder: &Folder) -> Result<()> {
     found(&mut scene.source, &mut scene.belongings)?;
     let journey = scene.travel(images, &mut |_| Order::Deliver)?;
     scene.arrived(images, &journey).map(drop)
+}
+
+/// The hosts lose the first *kept* only, and carry all else.
+fn kept_said_again(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "kept-again")?, Way::Chip)?;
+    let mut is_lost = false;
+    let journey = scene.travel(images, &mut |letter| match letter.kind() {
+        Some(Kind::Kept) if !is_lost => {
+            is_lost = true;
+            Order::Lose
+        }
+        _ => Order::Deliver,
+    })?;
+    let kept = journey.letters.iter().filter(|letter| letter.kind() == Some(Kind::Kept)).count();
+    ensure!(kept > 1, "it was said {kept} times");
+    scene.arrived(images, &journey).map(drop)
+}
+
+/// Questions, one a second, that the hosts carry while the source's patience is less.
+const QUESTIONS: u32 = 20;
+
+/// The hosts lose each *kept*, and carry the questions for the receipt: these hold the source's guest for a while only.
+fn questions_only(images: &Images, folder: &Folder) -> Result<()> {
+    let mut scene = Scene::begin(images, &sub(folder, "questions")?, Way::Chip)?;
+    let mut questions = 0;
+    let journey = scene.travel(images, &mut |letter| match letter.kind() {
+        Some(Kind::Kept) => Order::Lose,
+        Some(Kind::Ask) if questions == QUESTIONS => Order::End,
+        Some(Kind::Ask) => {
+            questions += 1;
+            Order::Deliver
+        }
+        _ => Order::Deliver,
+    })?;
+    ensure!(!journey.is_live && scene.source.code(GET_RANDOM)? == SUCCESS, "the source does not go on");
+    ensure!(scene.source.has_said("the TPM stays: it was given up"), "the source says nothing of it");
+    found(&mut scene.source, &mut scene.belongings)
 }
 
 fn sub(folder: &Folder, name: &str) -> Result<PathBuf> {

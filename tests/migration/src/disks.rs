@@ -53,6 +53,8 @@ pub enum Write {
     Cut(bool),
     /// With an error, and the disk holds what was there before, or the new.
     Error(bool),
+    /// It is not begun: of a tombstone only.
+    NotBegun,
 }
 
 /// A mistake of the firmware around the crate, which the simulator must find.
@@ -197,8 +199,9 @@ impl<'t> Machine<'t> {
     }
 
     /// Asks whether the source is dead.
-    pub fn ask(&mut self) -> Option<Vec<u8>> {
-        self.destination()?.ask().ok()
+    pub fn ask(&mut self) -> Vec<Vec<u8>> {
+        let Some(destination) = self.destination() else { return Vec::new() };
+        destination.kept_again().map(<[u8]>::to_vec).into_iter().chain(destination.ask()).collect()
     }
 
     /// A message comes; how the write ends that it may lead to. What it says then.
@@ -239,6 +242,10 @@ impl<'t> Machine<'t> {
     fn entomb(&mut self, tombstone: Tombstone, write: Write) -> Vec<Vec<u8>> {
         let early = migration::message::Kind::Gone as u8;
         let receipt = [&[migration::message::VERSION, early, 0, 0][..], &tombstone.receipt.0].concat();
+        if write == Write::NotBegun {
+            self.on.as_mut().and_then(|on| on.source.as_mut()).into_iter().for_each(Source::not_entombed);
+            return if self.fault == Fault::EarlyReceipt { vec![receipt] } else { Vec::new() };
+        }
         self.before = self.on.as_ref().and_then(|on| on.tpm);
         let durable = self.write(Disk::Dead(tombstone), write);
         let fault = self.fault;

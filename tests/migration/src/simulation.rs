@@ -136,7 +136,12 @@ impl World {
             4..=19 => self.deliver(which, Write::Good),
             20 => {
                 let durable = self.draw(2) == 0;
-                let write = if self.draw(2) == 0 { Write::Cut(durable) } else { Write::Error(durable) };
+                let write = match self.draw(if which == 0 { 3 } else { 2 }) {
+                    0 => Write::Cut(durable),
+                    1 => Write::Error(durable),
+                    // Whoever keeps the TPM says before it that it cannot leave.
+                    _ => Write::NotBegun,
+                };
                 self.deliver(which, write);
             }
             21 => self.repeat(which),
@@ -235,9 +240,10 @@ impl World {
     }
 
     fn ask(&mut self) {
-        if let Some(question) = self.machines[1].ask() {
+        let said = self.machines[1].ask();
+        if !said.is_empty() {
             self.note("the destination asks");
-            self.letters[0].push(question);
+            self.letters[0].extend(said);
         }
     }
 

@@ -51,8 +51,9 @@ impl<'t> Pair<'t> {
     /// Moves the state; the messages behind the first `count` are lost. How many there were.
     fn run(&mut self, count: usize) -> usize {
         let mut waiting: VecDeque<Letter> = VecDeque::new();
-        if let Some(question) = self.machines[1].ask() {
-            waiting.push_back((To::Source, question));
+        waiting.extend(self.machines[1].ask().into_iter().map(|question| (To::Source, question)));
+        if !waiting.is_empty() {
+            // What waits is asked for.
         } else if let Some(bearer) = self.machines[0].bearer() {
             let (source, offer) = Source::offer(&self.terms[0], &bearer, &mut self.rng).unwrap();
             self.machines[0].start(source);

@@ -171,9 +171,10 @@ fn too_few_anchors_are_waited_for_and_refusals_are_named() {
     anchors.0[0].1.hold(true);
     anchors.0[1].1.hold(true);
     anchors.serve(&mut client, &[0]);
-    assert_eq!(client.state(), State::Waiting);
+    assert!(client.state() == State::Waiting && !client.is_held());
     anchors.serve(&mut client, &[1]);
     assert_eq!((client.state(), client.reason()), (State::Unserved, Some(Reason::Held)));
+    assert!(client.is_held(), "no quorum is left");
 }
 
 /// One test for each reason: none of these counts, and the right answer is taken after it.

@@ -63,6 +63,20 @@ fn a_step_that_comes_twice_is_accepted_twice_and_one_that_comes_late_is_not() {
     assert_eq!((late.reply.status, late.reply.shown()), (status::OUTRUN, Some(&accept(1, 1, 2, 6))));
 }
 
+/// A TPM that has heard nothing sends the same octets again: that changes nothing, and is answered as before.
+#[test]
+fn a_request_that_comes_twice_is_answered_alike() {
+    let mut entry = Entry::new([7; 32]);
+    entry.answer(&accept(1, 1, 1, 5));
+    let settles = Request { flags: asked::SHARE, ..accept(2, 2, 0, 5) }.sign(&key(TPM)).unwrap();
+    for request in [prepare(2, 2), settles, accept(2, 2, 1, 6)] {
+        let first = entry.answer(&request);
+        let again = entry.answer(&request);
+        assert_eq!((first.changed, again.changed), (true, false));
+        assert_eq!((first.reply, first.gives_share), (again.reply, again.gives_share));
+    }
+}
+
 #[test]
 fn another_head_in_the_same_step_is_a_conflict() {
     let mut entry = Entry::new([0; 32]);

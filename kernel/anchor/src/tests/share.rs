@@ -3,7 +3,7 @@
 use super::{Anchors, TPM, boot, head, key};
 use crate::client::{Boot, Client, Ignored, State};
 use crate::mark::Mark;
-use crate::share::{Covered, Exchange, Secret, combine, commitment, give, point};
+use crate::share::{Covered, Exchange, Secret, combine, commitment, give, new_correction, point};
 use crate::wire::{Reply, status};
 use std::vec::Vec;
 use zerocopy::{FromZeros, IntoBytes};
@@ -40,6 +40,22 @@ fn any_k_of_n_shares_make_the_secret_and_k_less_one_do_not() {
     }
     assert!(Secret::new(0, &random()).is_none() && Secret::new(17, &random()).is_none());
     assert!(combine(&[(1, [0; 32]), (1, [1; 32])]).is_none(), "an anchor twice");
+}
+
+/// What is stored for another share, made of others' points, is what the secret itself would have made.
+#[test]
+fn a_correction_for_another_share_is_made_of_k_points() {
+    for (k, n) in [(1_u32, 1_u8), (2, 3), (3, 5), (9, 16)] {
+        let secret = Secret::new(k, &random()).unwrap();
+        let points: Vec<(u8, [u8; 32])> = (0..n).map(|number| (number, secret.correction(number, &[0; 32]))).collect();
+        for number in 0..n {
+            let expected = secret.correction(number, &[0x5a; 32]);
+            for some in points.windows(usize::try_from(k).unwrap()) {
+                assert_eq!(new_correction(some, number, &[0x5a; 32]), Some(expected), "{number} of {n}");
+            }
+        }
+    }
+    assert!(new_correction(&[(1, [0; 32]), (1, [1; 32])], 0, &[0; 32]).is_none(), "an anchor twice");
 }
 
 #[test]

@@ -73,8 +73,11 @@ struct Arriving<'a, E, C> {
 }
 
 impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
-    /// Asks for the receipt, where one is missing.
+    /// Asks for the receipt, where one is missing. The source may not know yet that its state is kept.
     fn ask<R: Relay>(&self, relay: &mut R) {
+        if let Some(kept) = self.destination.kept_again() {
+            let _ = relay.send(service::MIGRATION, 0, kept);
+        }
         if let Ok(question) = self.destination.ask() {
             let _ = relay.send(service::MIGRATION, 0, &question);
         }

@@ -12,7 +12,7 @@ use sealed::layout::ROOM;
 use sealed::{Beginning, Fresh, Roots, StateDisk, Writer};
 use tpm_core::{Entropy, EntropyFailure, Tpm};
 
-use super::{Berth, Home, Now, Unsure};
+use super::{Berth, Home, NotEntombed, Now, Unsure};
 use crate::{Device, Keeping, Sealed, Tell, refused};
 
 /// One keeper for both: the TPM, which is kept after each command, and the migration, which ends that.
@@ -45,7 +45,7 @@ impl<K: Home> Home for Shared<K> {
         self.0.lock().keeps()
     }
 
-    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure> {
+    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
         self.0.lock().entomb(tombstone)
     }
 }
@@ -59,7 +59,7 @@ impl<K: Home + ?Sized> Home for Box<K> {
         (**self).keeps()
     }
 
-    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure> {
+    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
         (**self).entomb(tombstone)
     }
 }
@@ -74,8 +74,12 @@ impl Home for Keeping {
         true
     }
 
-    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure> {
-        self.entomb(|disk| migration::disk::entomb(disk, tombstone).map_err(refused)).map_err(|_| Unsure)
+    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
+        let tell = self.tell;
+        self.entomb(|disk| migration::disk::entomb(disk, tombstone).map_err(refused)).map_err(|(which, why)| {
+            tell(&*why);
+            which
+        })
     }
 }
 
@@ -116,7 +120,7 @@ impl Home for Nowhere {
         false
     }
 
-    fn entomb(&mut self, _: &Tombstone) -> Result<(), Unsure> {
+    fn entomb(&mut self, _: &Tombstone) -> Result<(), NotEntombed> {
         Ok(())
     }
 }

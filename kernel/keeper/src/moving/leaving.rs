@@ -11,9 +11,9 @@ use migration::{Grant, Refusal, Terms};
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, Hooks, MAX_STATE_SIZE, StateForm, Tpm};
 
-use super::{Home, Now, Psp, Random, Say, Unsure};
+use super::{Home, NotEntombed, Now, Psp, Random, Say};
 
-/// How long the TPM stands still for a destination that says nothing.
+/// How long the TPM stands still for the next step of a run.
 pub(super) const PATIENCE_MS: u64 = 5_000;
 
 /// What has come of a look at the relay.
@@ -46,7 +46,8 @@ impl<'t> Leaving<'t> {
 
     /// Looks for messages, between two commands. The host begins a run by the message [`Kind::Begin`]. While the state
     /// is on its way this waits, and for some seconds more until the destination says that it lives: its receipt may
-    /// have been lost.
+    /// have been lost. Only the run's own progress prolongs that: a destination asks each second, and a host may send
+    /// without end.
     pub fn poll<R: Relay, E: Entropy, C: Clock>(
         &mut self,
         relay: &mut R,
@@ -54,17 +55,24 @@ impl<'t> Leaving<'t> {
         reports: &mut dyn Reports,
         home: &mut dyn Home,
     ) -> Stand {
-        let (mut why, mut heard) = (None, platform.now_ms());
+        let (mut why, mut since) = (None, platform.now_ms());
         loop {
+            if platform.now_ms().saturating_sub(since) >= PATIENCE_MS {
+                why = self.give_up().or(why);
+                break;
+            }
             match relay.receive() {
                 Ok(Some(message)) if message.service == service::MIGRATION => {
+                    let before = (self.answers(), self.stand());
                     why = self.take(&message.octets, relay, platform, reports, home).or(why);
-                    heard = platform.now_ms();
+                    if (self.answers(), self.stand()) != before {
+                        since = platform.now_ms();
+                    }
                 }
                 Ok(Some(_)) => {}
                 Ok(None) if self.is_settled() => break,
-                Ok(None) if platform.now_ms().saturating_sub(heard) < PATIENCE_MS => {}
-                Ok(None) | Err(_) => {
+                Ok(None) => {}
+                Err(_) => {
                     why = self.give_up().or(why);
                     break;
                 }
@@ -107,7 +115,7 @@ impl<'t> Leaving<'t> {
     /// The end of a run that takes too long.
     fn give_up(&mut self) -> Option<Refusal> {
         // One that has moved is not waited for again.
-        self.is_done = true;
+        self.is_done |= self.stand() == Stand::Moved;
         let run = self.run.as_mut().filter(|run| !run.answers() && !run.has_moved())?;
         run.give_up();
         Some(Refusal::GivenUp)
@@ -139,8 +147,11 @@ impl<'t> Leaving<'t> {
         home: &mut dyn Home,
         say: &mut Say<'_>,
     ) -> Result<(), Refusal> {
+        let is_running = self.run.as_ref().is_some_and(|run| !run.is_over());
         let grant = match Kind::of(message) {
             Ok((Kind::Begin, grant)) => Some(grant),
+            // Of a run that was given up, by a destination where its state waits: the TPM is not dead.
+            Ok((Kind::Ask | Kind::Kept, _)) if !is_running => return Ok(()),
             // A receipt that comes once more, of the run by which the TPM came here.
             Ok((Kind::Gone, _)) => return Ok(()),
             _ => None,
@@ -190,12 +201,18 @@ fn answer<E: Entropy, C: Clock>(
         source::Next::Send(message) => say(&message),
         source::Next::HandOver => hand_over(run, platform, home, say).inspect_err(|_| _ = run.give_up()).map(Some)?,
         source::Next::Entomb(tombstone) => {
-            if home.entomb(&tombstone) == Err(Unsure) {
-                run.unsure();
-                return Err(Refusal::Disk);
+            match home.entomb(&tombstone) {
+                // If it does not get through, the destination asks for it.
+                Ok(()) => _ = say(&run.entombed()?),
+                Err(NotEntombed::NotBegun) => {
+                    run.not_entombed();
+                    return Err(Refusal::GivenUp);
+                }
+                Err(NotEntombed::Unsure) => {
+                    run.unsure();
+                    return Err(Refusal::Disk);
+                }
             }
-            // If it does not get through, the destination asks for it.
-            let _ = say(&run.entombed()?);
             Some(())
         }
     };

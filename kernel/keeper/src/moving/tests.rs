@@ -23,7 +23,7 @@ use snp::report::Report;
 use tpm_core::{Clock, EkTemplate, Entropy, EntropyFailure, MAX_EK_PUBLIC, Tpm};
 use zerocopy::IntoBytes;
 
-use super::{Arrivals, Berth, Home, Leaving, Now, Stand, Unsure, arrive};
+use super::{Arrivals, Berth, Home, Leaving, NotEntombed, Now, Stand, Unsure, arrive};
 
 /// Octets that count on.
 struct Counted(u8);
@@ -60,6 +60,11 @@ struct End {
     outgoing: Queue,
     /// It takes so many messages more, and is broken then.
     takes: usize,
+    /// What of that is sent is lost.
+    loses: Box<dyn FnMut(Kind) -> bool + Send>,
+    /// At so many looks of which nothing would come, this comes.
+    noise: Option<(Vec<u8>, u64)>,
+    looks: u64,
 }
 
 impl Relay for End {
@@ -68,17 +73,25 @@ impl Relay for End {
     fn send(&mut self, to: u16, _: u16, message: &[u8]) -> Result<(), ()> {
         assert_eq!(to, service::MIGRATION);
         self.takes = self.takes.checked_sub(1).ok_or(())?;
+        if Kind::of(message).is_ok_and(|(kind, _)| (self.loses)(kind)) {
+            return Ok(());
+        }
         self.outgoing.lock().unwrap().push_back(message.to_vec());
         Ok(())
     }
 
     fn receive(&mut self) -> Result<Option<Message>, ()> {
         let message = |octets| Message { service: service::MIGRATION, number: 0, octets };
-        let next = self.incoming.lock().unwrap().pop_front().map(message);
+        let mut next = self.incoming.lock().unwrap().pop_front();
+        if next.is_none() {
+            self.looks += 1;
+            next =
+                self.noise.iter().find(|(_, every)| self.looks.is_multiple_of(*every)).map(|(noise, _)| noise.clone());
+        }
         if next.is_none() {
             thread::yield_now();
         }
-        if self.takes == 0 { Err(()) } else { Ok(next) }
+        if self.takes == 0 { Err(()) } else { Ok(next.map(message)) }
     }
 }
 
@@ -88,6 +101,9 @@ fn ends() -> [End; 2] {
         incoming: Arc::clone(incoming),
         outgoing: Arc::clone(outgoing),
         takes: usize::MAX,
+        loses: Box::new(|_| false),
+        noise: None,
+        looks: 0,
     };
     [end(&a, &b), end(&b, &a)]
 }

@@ -1,6 +1,7 @@
 //! Old copies of a disk, and two copies at once.
 
 use super::{Image, Machine, World, chip, refusal, why};
+use crate::moving::NotEntombed;
 use anchor::quorum::{Cadence, TooFew};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Keeper;
@@ -128,9 +129,13 @@ fn a_tombstone_that_is_not_registered_is_not_told_and_is_registered_by_the_next_
     let (world, disk) = (World::new(2, 3), Image::prepared());
     let mut machine = world.boot(&disk).unwrap();
     let alive = disk.copy();
-    world.up(&[false; 3]);
-    let entombed = machine.keeping.entomb(super::bury);
-    assert_eq!(why(entombed).0, Reason::Anchors);
+    // Behind the disk's write, when a quorum has been there before it.
+    let entombed = machine.keeping.entomb(|disk| {
+        world.up(&[false; 3]);
+        super::bury(disk)
+    });
+    let (which, fatal) = entombed.unwrap_err();
+    assert_eq!((which, fatal.reason), (NotEntombed::Unsure, Reason::Anchors));
     assert_eq!(why(machine.keeping.register_tombstone()).0, Reason::Anchors);
     drop(machine);
     assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors, "it does not say that it has moved");
@@ -139,17 +144,51 @@ fn a_tombstone_that_is_not_registered_is_not_told_and_is_registered_by_the_next_
     assert_eq!(refusal(world.boot(&alive)).0, Reason::Old);
 }
 
-/// Alone since the boot, a TPM does not leave.
+/// Without a quorum that answers now a TPM does not leave, and lives on: one that was alone since the boot, one that has
+/// lost the quorum since and one that does not know yet that it has, with either policy.
 #[test]
 fn nothing_is_entombed_that_cannot_be_registered() {
+    let alone = |world: &World, disk: &Image| {
+        world.up(&[false; 3]);
+        world.boot(disk).unwrap()
+    };
+    let lost = |world: &World, disk: &Image| {
+        let mut machine = world.boot(disk).unwrap();
+        world.up(&[false; 3]);
+        machine.change(5).unwrap();
+        machine
+    };
+    let unaware = |world: &World, disk: &Image| {
+        let machine = world.boot(disk).unwrap();
+        world.up(&[true, false, false]);
+        machine
+    };
+    type Case = fn(&World, &Image) -> Machine;
+    let cases: [(TooFew, Case); 4] =
+        [(TooFew::SaySo, alone), (TooFew::SaySo, lost), (TooFew::SaySo, unaware), (TooFew::Refuse, unaware)];
+    for (number, (too_few, case)) in cases.into_iter().enumerate() {
+        let (world, disk) = (World::with(2, 3, Cadence::Every(1), too_few, false), Image::prepared());
+        drop(world.boot(&disk).unwrap());
+        let mut machine = case(&world, &disk);
+        let before = disk.copy();
+        let (which, fatal) = machine.keeping.entomb(super::bury).unwrap_err();
+        assert_eq!((which, fatal.reason), (NotEntombed::NotBegun, Reason::Anchors), "case {number}");
+        assert!(*disk.0.lock().unwrap() == *before.0.lock().unwrap(), "nothing was written");
+        world.up(&[true; 3]);
+        machine.change(6).unwrap();
+        machine.keeping.entomb(super::bury).unwrap();
+        assert_eq!(refusal(world.boot(&disk)).0, Reason::NotOurs, "and it moves when they are back");
+    }
+}
+
+/// A copy that was superseded does not go on because it cannot leave.
+#[test]
+fn a_copy_that_another_has_superseded_neither_leaves_nor_goes_on() {
     let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false), Image::prepared());
-    drop(world.boot(&disk).unwrap());
-    world.up(&[false; 3]);
-    let mut machine = world.boot(&disk).unwrap();
-    let mut is_written = false;
-    let entombed = machine.keeping.entomb(|_| {
-        is_written = true;
-        Ok(())
-    });
-    assert_eq!((why(entombed).0, is_written), (Reason::Anchors, false));
+    let mut first = world.boot(&disk).unwrap();
+    let _second = world.boot(&disk.copy()).unwrap();
+    let before = disk.copy();
+    let (which, fatal) = first.keeping.entomb(super::bury).unwrap_err();
+    assert_eq!((which, fatal.reason), (NotEntombed::Unsure, Reason::Old));
+    assert!(*disk.0.lock().unwrap() == *before.0.lock().unwrap(), "nothing was written");
 }

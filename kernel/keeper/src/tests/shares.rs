@@ -61,10 +61,30 @@ fn a_wrong_share_is_not_taken() {
     let (world, disk) = (world(), Image::prepared());
     world.boot(&disk).unwrap();
     world.net.lock().unwrap().anchors[0].share = [0xee; 32];
-    world.boot(&disk).unwrap();
     world.up(&[true, false, true]);
     let (reason, line) = refusal(world.boot(&disk));
     assert!(reason == Reason::Anchors && line.ends_with("not 2 give their share"), "{line}");
+    world.up(&[false, true, true]);
+    world.boot(&disk).unwrap();
+}
+
+/// Over the years each anchor loses its database, and draws new shares. A boot that hears it beside a quorum stores
+/// what that wants: then it is as good as before.
+#[test]
+fn a_share_that_was_lost_is_made_up_for_at_the_next_boot() {
+    let (world, disk) = (world(), Image::prepared());
+    world.boot(&disk).unwrap();
+    for round in 0..2 {
+        for lost in 0..3_u8 {
+            world.up(&[true; 3]);
+            world.net.lock().unwrap().anchors[usize::from(lost)].share = [0x50 + 0x10 * round + lost; 32];
+            world.boot(&disk).unwrap();
+            for up in [[true, true, false], [true, false, true], [false, true, true]] {
+                world.up(&up);
+                world.boot(&disk).unwrap_or_else(|why| panic!("{round}, {lost}, {up:?}: {why}"));
+            }
+        }
+    }
 }
 
 /// An old copy is refused before it is opened.

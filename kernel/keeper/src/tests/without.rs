@@ -95,6 +95,68 @@ fn a_relay_that_drops_repeats_or_garbles_what_one_anchor_says_is_borne() {
     }
 }
 
+/// One message of each round is lost, and all others are needed: it is asked again within the patience of the settings.
+#[test]
+fn a_message_that_is_lost_once_costs_no_quorum() {
+    for habit in [Habit::LosesRequests, Habit::LosesReplies] {
+        for (k, up) in [(2, &[true, true][..]), (2, &[true, false, true])] {
+            let n = u8::try_from(up.len()).unwrap();
+            for shares in [false, true] {
+                let world = World::with(k, n, Cadence::Every(1), TooFew::Refuse, shares);
+                let disk = Image::prepared();
+                world.boot(&disk).unwrap();
+                world.habit(habit);
+                world.up(up);
+                let mut machine = world.boot(&disk).unwrap_or_else(|why| panic!("{habit:?}, {k} of {n}: {why}"));
+                machine.change(5).unwrap();
+                assert_eq!(world.net.lock().unwrap().asked.1, 2, "{habit:?}: once more, and not once it has answered");
+            }
+        }
+    }
+}
+
+/// Who does not answer is asked four times.
+#[test]
+fn whoever_says_nothing_is_asked_so_often_and_no_more() {
+    let (world, disk) = (World::new(2, 2), Image::prepared());
+    world.habit(Habit::Drops);
+    assert_eq!(refusal(world.boot(&disk)).0, Reason::Anchors);
+    assert_eq!(world.net.lock().unwrap().asked.1, 4);
+}
+
+/// A TPM that operators have stopped ends, whatever the settings say of too few anchors: at its next commit that is to
+/// be registered, and at a boot. With one of three it goes on.
+#[test]
+fn a_tpm_that_is_held_does_not_go_on_alone() {
+    for too_few in [TooFew::Refuse, TooFew::SaySo] {
+        let (world, disk) = (World::with(2, 3, Cadence::Every(1), too_few, false), Image::prepared());
+        let mut machine = world.boot(&disk).unwrap();
+        world.hold(&[true, false, false]);
+        machine.change(5).unwrap();
+        assert_eq!(machine.flags(), flag::KEPT | flag::ANCHORED);
+        world.hold(&[true, false, true]);
+        for ended in [why(machine.change(6)), refusal(world.boot(&disk))] {
+            assert_eq!(ended.0, Reason::Anchors, "{too_few:?}");
+            assert!(ended.1.ends_with("the anchor's operator has stopped this TPM"), "{}", ended.1);
+        }
+        world.hold(&[false; 3]);
+        world.boot(&disk).unwrap();
+    }
+}
+
+/// One that was alone, and is asked again.
+#[test]
+fn whoever_was_alone_and_is_held_ends() {
+    let (world, disk) = (World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false), Image::prepared());
+    world.boot(&disk).unwrap();
+    world.up(&[false; 3]);
+    let mut alone = world.boot(&disk).unwrap();
+    world.hold(&[true; 3]);
+    world.up(&[true; 3]);
+    world.net.lock().unwrap().now_ms += 1_000_000;
+    assert_eq!(why(alone.change(7)).0, Reason::Anchors);
+}
+
 /// Boots that came to nothing have left a later turn with the one anchor that they reached; with that one and another a
 /// boot asks for a later one still, while the third is away.
 #[test]

@@ -50,6 +50,8 @@ pub(super) enum Order {
     Deliver,
     /// Something else arrives in its place.
     Instead(Vec<u8>),
+    /// It is lost, and what comes behind it is carried.
+    Lose,
     /// It is lost, and nothing is carried any more.
     End,
     /// Of its frame so many octets arrive, and nothing is carried any more.
@@ -145,7 +147,7 @@ fn carry(
                 Order::Deliver => end.send(service::MIGRATION, 0, &letter.octets)?,
                 Order::Instead(other) => end.send(service::MIGRATION, 0, other)?,
                 Order::Part(octets) => end.send_part(service::MIGRATION, 0, &letter.octets, *octets)?,
-                Order::End => {}
+                Order::Lose | Order::End => {}
             }
             journey.letters.push(letter);
             if let Some(why) = refusal {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::moving::{DiskBerth, Shared};
+use crate::tests::World;
 use crate::{Device, Keeping, Opened, Opening, open};
+use anchor::quorum::{Cadence, TooFew};
 use kernel::fatal::Fatal;
 use kernel::state::{Place, StateSetting, Wanted, flag};
 use moves::scene::terms;
@@ -69,26 +71,28 @@ struct Firmware {
     psp: fn() -> Psp,
     chip: u8,
     receives: bool,
+    anchors: Option<World>,
 }
 
-const SOURCE: Firmware = Firmware { psp: old, chip: 1, receives: false };
-const DESTINATION: Firmware = Firmware { psp: new, chip: 2, receives: true };
+const SOURCE: Firmware = Firmware { psp: old, chip: 1, receives: false, anchors: None };
+const DESTINATION: Firmware = Firmware { psp: new, chip: 2, receives: true, anchors: None };
 
 impl Firmware {
     /// A boot; `number` makes its random octets.
     fn boot(&self, disk: &Platter, number: u8) -> Result<Opened, Fatal> {
+        let (anchors, post) = self.anchors.as_ref().map(World::named).unzip();
         let setting = StateSetting {
             disk: Some((Wanted::Required, Place::Pci(30, 0))),
             console: None,
             share: false,
             recovery: None,
-            anchors: &[],
+            anchors: anchors.as_deref().unwrap_or_default(),
         };
         let report = (self.psp)().report(&[0; 64], None).unwrap();
         let opening = Opening { setting: &setting, report: &report, receives: self.receives, tell: |_| () };
         let answer = [&[0; 32][..], &[self.chip; 32]].concat();
         let mut key = |_: &_| Ok(DerivedKey::parse(&answer).ok().unwrap());
-        open(Device::new(disk.clone()), &opening, &mut key, &mut Counted(number), None)
+        open(Device::new(disk.clone()), &opening, &mut key, &mut Counted(number), post)
     }
 
     /// A boot where a TPM lives, or is made: it, and who keeps it.
@@ -123,9 +127,22 @@ impl Firmware {
 
 /// A run between these disks, as far as it comes; whether it has arrived.
 fn run(terms: &[Terms; 2], from: &Platter, to: &Platter, number: u8) -> Result<Arrival, Refusal> {
+    run_from(&SOURCE, || (), terms, from, to, number).0
+}
+
+/// The same from another firmware, where something happens when it has started. What the source's TPM answers then.
+fn run_from(
+    firmware: &Firmware,
+    when_started: impl FnOnce(),
+    terms: &[Terms; 2],
+    from: &Platter,
+    to: &Platter,
+    number: u8,
+) -> (Result<Arrival, Refusal>, u32) {
     let clock = Ticking::default();
-    let (mut source, mut home) = SOURCE.lives_at(from, number, &clock);
+    let (mut source, mut home) = firmware.lives_at(from, number, &clock);
     code(&mut source, STARTUP);
+    when_started();
     let [mut here, mut there] = ends();
     here.incoming.lock().unwrap().push_back(BEGIN.to_vec());
     let mut leaving = Leaving::new(&terms[0]);
@@ -136,9 +153,29 @@ fn run(terms: &[Terms; 2], from: &Platter, to: &Platter, number: u8) -> Result<A
         let with = Arrivals { platform: &mut platform, reports: &mut new(), berth: &mut berth };
         arrive(&terms[1], waits, &mut there, with, idle)
     });
-    let arrival = arrival?;
-    assert!(platform.keep_by(berth.keeper().unwrap()).is_some(), "it is kept from here on");
-    Ok(arrival)
+    if arrival.is_ok() {
+        assert!(platform.keep_by(berth.keeper().unwrap()).is_some(), "it is kept from here on");
+    }
+    (arrival, code(&mut source, GET_RANDOM))
+}
+
+/// A tombstone that no quorum has heard of would be a TPM that nobody has.
+#[test]
+fn a_tpm_leaves_when_its_anchors_answer_and_goes_on_when_they_do_not() {
+    let terms = terms();
+    for too_few in [TooFew::Refuse, TooFew::SaySo] {
+        let world = World::with(2, 3, Cadence::Every(1), too_few, false);
+        let firmware = Firmware { anchors: Some(world.clone()), ..SOURCE };
+        let (from, to) = (Platter::prepared(), Platter::prepared());
+        let down = || world.up(&[true, false, false]);
+        let stayed = run_from(&firmware, down, &terms, &from, &to, 1);
+        assert_eq!(stayed, (Err(Refusal::GivenUp), SUCCESS), "{too_few:?}");
+        world.up(&[true; 3]);
+        assert!(firmware.is_dead(&from, 2).is_none());
+        let (arrival, code) = run_from(&firmware, || (), &terms, &from, &to, 3);
+        assert_eq!((arrival.is_ok(), code), (true, FAILURE));
+        assert!(firmware.is_dead(&from, 4).is_some());
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ struct Memory {
     waits: Option<(Pending, Vec<u8>)>,
     lives: Option<Arrival>,
     fails: bool,
+    /// No tombstone is begun.
+    refuses: bool,
 }
 
 impl Memory {
@@ -31,9 +33,12 @@ impl Home for Memory {
         true
     }
 
-    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), Unsure> {
+    fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
+        if self.refuses {
+            return Err(NotEntombed::NotBegun);
+        }
         self.tombstone = Some(tombstone.clone());
-        self.written()
+        self.written().map_err(|Unsure| NotEntombed::Unsure)
     }
 }
 
@@ -142,6 +147,104 @@ fn a_destination_that_is_silent_keeps_the_tpm_for_a_while_only() {
     assert_eq!(source.poll(), Stand::Here, "and another run may begin");
 }
 
+/// What comes meanwhile, and is no progress of the run, does not prolong it: a destination asks each second where an
+/// older state waits, or what it has kept of this one; so does another; and the hosts may send anything.
+#[test]
+fn a_word_that_is_lost_keeps_the_tpm_for_a_while_only_whatever_else_comes() {
+    let [old_terms, new_terms] = terms();
+    let ask = [&[1, Kind::Ask as u8, 0, 0][..], &[9; 48]].concat();
+    for (lost, every) in [(Kind::Kept, 7), (Kind::Kept, 1), (Kind::Chunk, 7)] {
+        let [mut here, mut there] = ends();
+        here.noise = Some((ask.clone(), every));
+        here.loses = Box::new(move |kind| kind == lost);
+        there.loses = Box::new(move |kind| kind == lost);
+        let mut source = Source::new(&old_terms, here);
+        source.clock.step.store(100, Ordering::Relaxed);
+        let (mut arrived, mut berth) = (vacant(100), Memory::default());
+        let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+        assert_eq!((outcome, berth.lives, stand), (Err(Refusal::GivenUp), None, Stand::Stayed(Refusal::GivenUp)));
+        assert_eq!(berth.waits.is_some(), lost == Kind::Kept, "{lost:?}");
+        assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS, "it goes on here");
+        assert!(source.home.tombstone.is_none());
+    }
+}
+
+/// A destination that asks says once more what was lost: one word that is lost costs nothing.
+#[test]
+fn each_word_behind_the_state_may_be_lost_once() {
+    let [old_terms, new_terms] = terms();
+    for lost in [Kind::Kept, Kind::Gone] {
+        let [mut here, mut there] = ends();
+        let first = move || {
+            let mut is_first = true;
+            move |kind| kind == lost && core::mem::replace(&mut is_first, false)
+        };
+        (here.loses, there.loses) = (Box::new(first()), Box::new(first()));
+        let mut source = Source::new(&old_terms, here);
+        let step = Arc::clone(&source.clock.step);
+        let (mut arrived, mut berth) = (vacant(100), Memory::default());
+        let (outcome, stand) = beside(
+            &step,
+            || source.poll(),
+            |idle| {
+                let mut looks = 0;
+                let mut idle = || {
+                    looks += 1;
+                    // Two of these are a second each; behind the twentieth nobody waits any more.
+                    idle().filter(|_| looks < 20_000).map(|_| looks % 1000 == 0)
+                };
+                let with = Arrivals { platform: &mut arrived, reports: &mut new(), berth: &mut berth };
+                arrive(&new_terms, None, &mut there, with, &mut idle)
+            },
+        );
+        assert_eq!((outcome.map(|_| ()), stand), (Ok(()), Stand::Moved), "{lost:?}");
+        assert_eq!(code(&mut arrived, GET_RANDOM), SUCCESS);
+        assert_eq!(code(&mut source.machine, GET_RANDOM), FAILURE);
+    }
+}
+
+/// Words of a run that was given up are for nobody: they neither end the next run nor are they answered.
+#[test]
+fn a_state_that_waits_is_asked_for_in_vain_and_ends_no_run() {
+    let [old_terms, _] = terms();
+    let [here, mut there] = ends();
+    let mut source = Source::new(&old_terms, here);
+    source.end.incoming.lock().unwrap().clear();
+    let words =
+        [[&[1, Kind::Ask as u8, 0, 0][..], &[9; 48]].concat(), [&[1, Kind::Kept as u8, 0, 0][..], &[9; 64]].concat()];
+    for is_running in [false, true] {
+        for word in &words {
+            there.send(service::MIGRATION, 0, word).unwrap();
+            assert_eq!((source.poll(), there.receive().unwrap()), (Stand::Here, None), "{is_running}");
+        }
+        source.end.incoming.lock().unwrap().push_back(BEGIN.to_vec());
+        assert_eq!(source.poll(), Stand::Here);
+        assert_eq!(there.receive().unwrap().unwrap().octets[1], Kind::Offer as u8);
+    }
+}
+
+/// The same behind the tombstone: with no word of life it stands still for a while only, and is dead.
+#[test]
+fn whoever_asks_a_dead_source_does_not_hold_its_guest() {
+    let [old_terms, new_terms] = terms();
+    let ask = [&[1, Kind::Ask as u8, 0, 0][..], &[9; 48]].concat();
+    for every in [7, 1] {
+        let [here, mut there] = ends();
+        let mut source = Source::new(&old_terms, here);
+        source.end.noise = Some((ask.clone(), every));
+        let step = Arc::clone(&source.clock.step);
+        // Time goes on when what was to come in time has come.
+        source.end.loses = Box::new(move |kind| {
+            step.fetch_max(if kind == Kind::Gone { 100 } else { 0 }, Ordering::Relaxed);
+            kind == Kind::Gone
+        });
+        let (mut arrived, mut berth) = (vacant(100), Memory::default());
+        let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+        assert_eq!((outcome, berth.lives, stand), (Err(Refusal::GivenUp), None, Stand::Moved));
+        assert_eq!(code(&mut source.machine, GET_RANDOM), FAILURE);
+    }
+}
+
 /// Offer and proof get through, and no more.
 #[test]
 fn a_relay_that_breaks_while_the_state_is_on_its_way_keeps_nothing() {
@@ -183,6 +286,25 @@ fn a_tombstone_of_which_nobody_knows_whether_it_is_durable() {
     let outcome = arrive(&new_terms, waits, &mut there, with, &mut idle);
     assert_eq!(outcome.map(|arrival| arrival.identity), Ok(IDENTITY));
     assert_eq!(code(&mut arrived, GET_RANDOM), SUCCESS);
+}
+
+/// Whoever keeps the TPM says, before the tombstone, that it cannot leave: it goes on, and leaves another time.
+#[test]
+fn a_tombstone_that_was_not_begun_ends_the_run_only() {
+    let [old_terms, new_terms] = terms();
+    let [here, mut there] = ends();
+    let mut source = Source::new(&old_terms, here);
+    source.home.refuses = true;
+    let (mut arrived, mut berth) = (vacant(100), Memory::default());
+    let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut berth);
+    assert_eq!((outcome, berth.lives, stand), (Err(Refusal::GivenUp), None, Stand::Stayed(Refusal::GivenUp)));
+    assert_eq!(code(&mut source.machine, GET_RANDOM), SUCCESS, "it goes on here");
+
+    source.home.refuses = false;
+    source.clock.step.store(0, Ordering::Relaxed);
+    source.end.incoming.lock().unwrap().push_back(BEGIN.to_vec());
+    let (outcome, stand) = source.to(&new_terms, &mut there, &mut arrived, &mut Memory::default());
+    assert_eq!((outcome.map(|arrival| arrival.identity), stand), (Ok(IDENTITY), Stand::Moved));
 }
 
 /// It says nothing that would kill the source.
