@@ -238,11 +238,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     conclude(args, &evidence(args)?)
 }
 
-/// What the options bring: evidence, and what is expected of it.
-pub fn brought(args: &Args) -> Result<(Evidence, Expectations)> {
-    Ok((evidence(args)?, expectations(args)?))
-}
-
 fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
     let verdict = verdict(args, evidence)?;
     if args.json {
@@ -455,3 +450,6 @@ pub fn schema() -> ExitCode {
     println!("{:#}", Policy::schema());
     ExitCode::SUCCESS
 }
+
+#[cfg(test)]
+mod tests;
