@@ -238,6 +238,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     conclude(args, &evidence(args)?)
 }
 
+/// What the options bring: evidence, and what is expected of it.
+pub fn brought(args: &Args) -> Result<(Evidence, Expectations)> {
+    Ok((evidence(args)?, expectations(args)?))
+}
+
 fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
     let verdict = verdict(args, evidence)?;
     if args.json {
