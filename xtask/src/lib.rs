@@ -13,6 +13,7 @@
 //! | [`deny`] | licences, sources and advisories of crates by others |
 //! | [`disk`] | the verb of that name: what the disk with the TPM's state is proven by |
 //! | [`doctor`] | the verb of that name: what works on this computer |
+//! | [`flips`] | the verb of that name: evidence with each bit flipped |
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
 //! | [`image`] | the verb of that name |
@@ -48,6 +49,7 @@ pub mod deny;
 pub mod disk;
 pub mod doctor;
 pub mod embedding;
+pub mod flips;
 pub mod fuzz;
 pub mod guest;
 pub mod image;

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    anchors, bench, boots, capi, ci, clients, conformance, deb, demo, disk, doctor, fuzz, guest, image, measure,
+    anchors, bench, boots, capi, ci, clients, conformance, deb, demo, disk, doctor, flips, fuzz, guest, image, measure,
     memory, migrate, mutants, needs, proofs, run, simulate, status, test, tpm, vectors,
 };
 
@@ -105,6 +105,9 @@ enum Verb {
     Holds(boots::Holds),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(Box<program::Args>),
+    /// Judge evidence that you have, and then with each single bit of report, manifest, claims, quote, PCRs and
+    /// certificates flipped: each must be refused.
+    Flips(Box<program::Args>),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
     Image(Box<image::Args>),
     /// Prove what is written to the firmware's disk: QEMU killed 200 times, a history of 300 commands cut after every
@@ -258,6 +261,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Timing(args) => return vectors::timing(&args),
         Verb::Bench(args) => return bench::run(&args),
         Verb::Verify(args) => return program::run(&args),
+        Verb::Flips(args) => return flips::run(&args),
         Verb::Figures => figures()?,
         Verb::Measure(args) => measure::run(&args)?,
     }

@@ -113,28 +113,99 @@ fn payload(signed: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{payload, signed, unsigned};
+    use super::{BY_CHIP, BY_PROVIDER, payload, signed, unsigned};
+    use crate::predict::Pcr;
     use crate::predict::tests::prediction;
     use crate::signing::Key;
+    use corim_rs::core::{Digest, HashAlgorithm, Ulabel};
+    use corim_rs::triples::{ClassIdTypeChoice, MeasuredElementTypeChoice, MeasurementMap, ReferenceTripleRecord};
     use corim_rs::{ConciseTagTypeChoice, Corim};
     use coset::{CoseSign1, TaggedCborSerializable};
     use p384::ecdsa::signature::Verifier;
     use p384::ecdsa::{Signature, SigningKey, VerifyingKey};
     use p384::pkcs8::EncodePrivateKey;
+    use std::collections::BTreeMap;
 
-    /// By the crate corim-rs, which is by others.
+    /// What the crate corim-rs, which is by others, finds: the reference triples of each module.
+    fn triples(manifest: &[u8]) -> Vec<Vec<ReferenceTripleRecord<'static>>> {
+        let manifest = Corim::from_cbor(manifest).unwrap().as_unsigned().unwrap();
+        let of_tag = |tag: &ConciseTagTypeChoice<'_>| {
+            let ConciseTagTypeChoice::Mid(module) = tag else { panic!("{tag:?}") };
+            let triples = module.triples.reference_triples.as_ref().unwrap();
+            let owned = |triple: &ReferenceTripleRecord<'_>| ReferenceTripleRecord {
+                ref_env: triple.ref_env.to_fully_owned(),
+                ref_claims: triple.ref_claims.iter().map(MeasurementMap::to_fully_owned).collect(),
+            };
+            triples.iter().map(owned).collect()
+        };
+        manifest.tags.iter().map(of_tag).collect()
+    }
+
+    /// The one measurement of a triple.
+    fn measurement<'a>(triple: &'a ReferenceTripleRecord<'_>) -> &'a MeasurementMap<'a> {
+        let [measurement] = &triple.ref_claims[..] else { panic!("{triple:?}") };
+        measurement
+    }
+
+    /// One value, and by which algorithm.
+    fn digest(digests: &[Digest]) -> (&HashAlgorithm, &[u8]) {
+        let [Digest { alg, val }] = digests else { panic!("{digests:?}") };
+        (alg, val.as_slice())
+    }
+
     #[test]
-    fn another_implementation_reads_the_manifest() {
+    fn another_implementation_finds_the_launch_digest_by_its_key() {
         let prediction = prediction(false);
-        let bytes = unsigned(&prediction, "an image").unwrap();
-        let manifest = Corim::from_cbor(bytes.as_slice()).unwrap().as_unsigned().unwrap();
-        assert_eq!(manifest.tags.len(), 2);
-        let json = format!("{manifest:?}");
-        assert!(manifest.tags.iter().all(|tag| matches!(tag, ConciseTagTypeChoice::Mid(_))), "{json}");
-        // As corim-rs shows octets.
-        let octets = format!("{:?}", prediction.launch.digest.as_slice());
-        let inner = octets.trim_matches(['[', ']']);
-        assert!(json.contains(inner) || json.contains(&crate::digest::hex(&prediction.launch.digest)), "{json}");
+        let [launch, _] = &triples(&unsigned(&prediction, "an image").unwrap())[..] else { panic!("two modules") };
+        let classes: Vec<&[u8]> = launch
+            .iter()
+            .map(|triple| {
+                let class = triple.ref_env.class.as_ref().unwrap();
+                let Some(ClassIdTypeChoice::Oid(oid)) = &class.class_id else { panic!("{class:?}") };
+                oid.as_ref().as_ref()
+            })
+            .collect();
+        assert_eq!(classes, [BY_CHIP, BY_PROVIDER]);
+        for triple in launch {
+            let MeasurementMap { mkey, mval, .. } = measurement(triple);
+            let Some(MeasuredElementTypeChoice::UInt(key)) = mkey else { panic!("{mkey:?}") };
+            assert_eq!(key.0, 641, "MEASUREMENT");
+            let digests = mval.digests.as_ref().unwrap();
+            assert_eq!(digest(digests), (&HashAlgorithm::Sha384, &prediction.launch.digest[..]));
+            assert!(mval.integrity_registers.is_none());
+        }
+    }
+
+    #[test]
+    fn another_implementation_finds_each_known_pcr_by_its_number() {
+        let prediction = prediction(false);
+        let [_, pcrs] = &triples(&unsigned(&prediction, "an image").unwrap())[..] else { panic!("two modules") };
+        let [triple] = &pcrs[..] else { panic!("{pcrs:?}") };
+        let class = triple.ref_env.class.as_ref().unwrap();
+        assert_eq!((class.vendor.as_deref(), class.model.as_deref()), (Some("Quoin"), Some("vTPM")));
+        let MeasurementMap { mkey, mval, .. } = measurement(triple);
+        assert_eq!(mkey.as_ref().and_then(MeasuredElementTypeChoice::as_str), Some("PCRs"));
+        let found: BTreeMap<i128, (&HashAlgorithm, &[u8])> = mval
+            .integrity_registers
+            .as_ref()
+            .unwrap()
+            .0
+            .iter()
+            .map(|(register, digests)| {
+                let Ulabel::Uint(number) = register else { panic!("{register:?}") };
+                (number.0, digest(digests))
+            })
+            .collect();
+        let known = prediction.pcrs();
+        let wanted: BTreeMap<i128, (&HashAlgorithm, &[u8])> = (0..)
+            .zip(&known)
+            .filter_map(|(number, pcr)| match pcr {
+                Pcr::Known(value) => Some((number, (&HashAlgorithm::Sha256, &value[..]))),
+                Pcr::SoFar(_) | Pcr::Unknown(_) => None,
+            })
+            .collect();
+        assert_eq!(found, wanted);
+        assert_eq!(wanted.len(), 23, "of PCR 0 an event is not known");
     }
 
     /// By the crate p384, which shares no code with what has signed.

@@ -188,3 +188,6 @@ fn certificates_in(folder: &Path) -> Result<Vec<Vec<u8>>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ pub struct Args {
     /// Write the verdict as a page, with the chain drawn; it needs nothing else and runs nothing.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the verdict as a signed token, an EAT attestation result (draft-ietf-rats-ear-03) in a JSON Web Token.
+    /// Write the verdict as a signed token, an EAT attestation result (draft-ietf-rats-ear-04) in a JSON Web Token.
     #[arg(long, value_name = "FILE", requires = "key")]
     eat: Option<PathBuf>,
     /// The key that signs it: P-256 or P-384, PKCS#8 in PEM or DER.
@@ -223,9 +223,14 @@ fn launch_digest(text: &str) -> Result<LaunchDigest> {
 
 /// Judges a certificate, and nothing else.
 pub fn certificate(args: &Args) -> Result<ExitCode> {
+    conclude(args, &carrier(args)?)
+}
+
+/// The certificate, and what it carries.
+fn carrier(args: &Args) -> Result<Evidence> {
     let evidence = evidence(args)?;
     ensure!(evidence.kind == Kind::Certificate, "this is no certificate that carries a report");
-    conclude(args, &evidence)
+    Ok(evidence)
 }
 
 /// Runs the program.
@@ -233,27 +238,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     conclude(args, &evidence(args)?)
 }
 
+/// What the options bring: evidence, and what is expected of it.
+pub fn brought(args: &Args) -> Result<(Evidence, Expectations)> {
+    Ok((evidence(args)?, expectations(args)?))
+}
+
 fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
-    let mut expectations = expectations(args)?;
-    let file = args.remember.as_ref().map(|path| memory::File::open(path)).transpose()?;
-    let file = file.map(|(file, memory)| {
-        expectations.remembered = Some(memory);
-        file
-    });
-    let verdict = Verdict::of(evidence, &expectations);
-    if let (Some(file), Some(memory)) = (file, &mut expectations.remembered) {
-        remember(&file, memory, evidence, &verdict)?;
-    }
-    if let (Some(path), Some(key)) = (&args.eat, &args.key) {
-        let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
-        let brought = [&expectations.nonce, &expectations.quote_nonce];
-        let nonces: Vec<&[u8]> = brought.into_iter().flatten().map(Vec::as_slice).collect();
-        let claims = eat::claims(&verdict, &nonces, SystemTime::now())?;
-        fs::write(path, eat::token(&claims, &key)?)?;
-    }
-    if let Some(path) = &args.html {
-        fs::write(path, page::html(evidence, &verdict))?;
-    }
+    let verdict = verdict(args, evidence)?;
     if args.json {
         println!("{:#}", verdict.to_json());
     } else {
@@ -264,6 +255,48 @@ fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
         print_conclusion(&verdict);
     }
     Ok(ExitCode::from(verdict.status()))
+}
+
+/// Judges, and writes what is to be written.
+fn verdict(args: &Args, evidence: &Evidence) -> Result<Verdict> {
+    let mut expectations = expectations(args)?;
+    // Before anything is remembered.
+    let key = signing_key(args)?;
+    let file = args.remember.as_ref().map(|path| memory::File::open(path)).transpose()?;
+    let file = file.map(|(file, memory)| {
+        expectations.remembered = Some(memory);
+        file
+    });
+    let verdict = Verdict::of(evidence, &expectations);
+    if let (Some(file), Some(memory)) = (file, &mut expectations.remembered) {
+        remember(&file, memory, evidence, &verdict)?;
+    }
+    if let (Some(path), Some(key)) = (&args.eat, &key) {
+        let nonces: Vec<&[u8]> = args.nonces().map(|(_, nonce)| nonce).collect();
+        let claims = eat::claims(&verdict, &nonces, SystemTime::now())?;
+        fs::write(path, eat::token(&claims, key)?)?;
+    }
+    if let Some(path) = &args.html {
+        fs::write(path, page::html(evidence, &verdict))?;
+    }
+    Ok(verdict)
+}
+
+/// The key that signs a token, if one is to be written, and all nonces can be in it.
+fn signing_key(args: &Args) -> Result<Option<Key>> {
+    let Some(path) = &args.key else { return Ok(None) };
+    for (option, nonce) in args.nonces() {
+        eat::ensure_nonce(nonce).with_context(|| format!("--eat, {option}"))?;
+    }
+    Key::parse(&fs::read(path)?).map(Some).with_context(|| path.display().to_string())
+}
+
+impl Args {
+    /// The nonces that the verifier brings, and by which option.
+    fn nonces(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let brought = [("--nonce", &self.nonce), ("--quote-nonce", &self.quote_nonce)];
+        brought.into_iter().filter_map(|(option, nonce)| Some((option, nonce.as_ref()?.0.as_slice())))
+    }
 }
 
 /// Remembers what is verified: anything else could be anybody's word.
@@ -424,25 +457,4 @@ pub fn schema() -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::add_issuers;
-    use crate::evidence::wire::Public;
-    use crate::judge::Expectations;
-    use crate::judge::tests::issuer;
-    use crate::judge::tests::twin::{Twin, expectations};
-    use crate::policy::Rules;
-    use crate::verdict::Verdict;
-
-    /// A folder of ours may have a certificate of its EK, and not its issuer's.
-    #[test]
-    fn an_issuer_that_the_verifier_brings_is_above_an_eks_certificate_in_any_folder() {
-        let ek_public = Public::parse(&Twin::new().tpm().manifest).unwrap();
-        let mut evidence = Twin { ek_public, ..Twin::new() }.evidence();
-        evidence.ek_certificate = issuer::ek_certificate();
-        let rules = Rules { ek_roots: vec![issuer::ek_root()], ..Rules::default() };
-        let expected = Expectations { rules, ..expectations() };
-        assert_eq!(Verdict::of(&evidence, &expected).status(), 30);
-        add_issuers(&mut evidence, &[issuer::ek_issuer()]);
-        assert_eq!(Verdict::of(&evidence, &expected).status(), 0);
-    }
-}
+mod tests;

@@ -1,6 +1,9 @@
 //! The program as a user calls it: exit statuses, what is said of wrong arguments, and what it is made of.
 
+mod milan;
+
 use host::qemu::Folder;
+use quoin_verify::digest::hex;
 use quoin_verify::evidence::event_log::{Event, EventLog};
 use quoin_verify::evidence::folder::FILES;
 use std::fs;
@@ -58,6 +61,71 @@ fn what_is_no_evidence_fails_at_the_first_step() {
     let (status, said) = status_and_words(&quoin_verify(&[folder.path().to_str().unwrap()]).output().unwrap());
     assert_eq!(status, Some(10), "{said}");
     assert!(said.starts_with("FAILED  root") && said.contains("not verified"), "{said}");
+}
+
+/// A folder with a real report, whose certificate is beside it.
+fn of_milan() -> Folder {
+    let folder = Folder::new().unwrap();
+    fs::write(folder.path().join("report.bin"), milan::report()).unwrap();
+    fs::write(folder.path().join("vcek.der"), milan::file("vcek_milan.der")).unwrap();
+    folder
+}
+
+/// Verified, consistent, and each with what is wrong with it: root, time, launch digest, nonce, a rule that nothing
+/// meets, a part that is not there.
+#[test]
+fn a_real_report_ends_with_the_status_of_what_is_found() {
+    let folder = of_milan();
+    let report = milan::report();
+    let (right, nonce) = (hex(&report[0x90..0xC0]), hex(&report[0x50..0x90]));
+    let (other, another) = ("5a".repeat(48), "5a".repeat(64));
+    let policies = [
+        ("roots", "roots.amd = [\"genoa\"]"),
+        ("crl", "revocation.required = true"),
+        ("quote", "require = [\"quote\"]"),
+    ];
+    let [genoa, crl, quote] = policies.map(|(name, rule)| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("version = 1\n{rule}\n")).unwrap();
+        path.display().to_string()
+    });
+    let measured = ["--measurement", &right];
+    let answered = ["--nonce", &nonce];
+    for (status, says, options) in [
+        (0, "verified: ", [&measured[..], &answered].concat()),
+        (3, "what is missing is --nonce", measured.to_vec()),
+        (3, "what is missing is --igvm", answered.to_vec()),
+        (10, "FAILED  root", [&measured[..], &answered, &["--policy-file", &genoa]].concat()),
+        (11, "FAILED  certificate chain", [&measured[..], &answered, &["--at", "2001-01-01T00:00:00Z"]].concat()),
+        (18, "FAILED  measurement", [&["--measurement", other.as_str()][..], &answered].concat()),
+        (19, "FAILED  report data", [&measured[..], &["--nonce", &another]].concat()),
+        (51, "FAILED  revocation", [&measured[..], &answered, &["--policy-file", &crl]].concat()),
+        (61, "FAILED  required parts", [&measured[..], &answered, &["--policy-file", &quote]].concat()),
+    ] {
+        let evidence = folder.path().to_str().unwrap();
+        let (found, said) = status_and_words(&quoin_verify(&[&[evidence], &options[..]].concat()).output().unwrap());
+        assert!(found == Some(status) && said.contains(says), "{status}, {options:?}: {said}");
+        let words = [&[evidence, "--json"], &options[..]].concat();
+        let (found, said) = status_and_words(&quoin_verify(&words).output().unwrap());
+        let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((found, &json["status"]), (Some(status), &status.into()), "{options:?}");
+    }
+    let (status, said) = status_and_words(&quoin_verify(&["cert", folder.path().to_str().unwrap()]).output().unwrap());
+    assert!(status == Some(1) && said.contains("no certificate that carries a report"), "{said}");
+}
+
+#[test]
+fn events_are_printed_where_they_are_asked_for() {
+    let folder = no_evidence();
+    let events = vec![Event { pcr: 8, data: b"kernel_cmdline: quiet\0".to_vec() }];
+    let log = EventLog { banks: vec![4, 0xB], events }.to_bytes().unwrap();
+    fs::write(folder.path().join("boot-events.bin"), log).unwrap();
+    let evidence = folder.path().to_str().unwrap();
+    let (_, without) = status_and_words(&quoin_verify(&[evidence]).output().unwrap());
+    let (_, with) = status_and_words(&quoin_verify(&[evidence, "--events"]).output().unwrap());
+    assert!(!without.contains("kernel_cmdline") && with.contains("kernel_cmdline: quiet"), "{with}");
+    let (status, said) = status_and_words(&quoin_verify(&[evidence, "--events", "--json"]).output().unwrap());
+    assert!(status == Some(2) && said.contains("--json"), "JSON has them anyway: {said}");
 }
 
 #[test]

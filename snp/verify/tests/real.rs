@@ -1,6 +1,6 @@
-//! A real report: a Milan's, which the crate `sev` brings with its certificate among its tests' data. Cargo has it in
-//! its cache, since `sev` is what we depend on; nothing of it is committed here. Others, a Genoa's among them, are
-//! fetched by a suite of tests/clients.
+//! A real report: a Milan's ([`milan`]). Others, a Genoa's among them, are fetched by a suite of tests/clients.
+
+mod milan;
 
 use core::time::Duration;
 use quoin_verify::evidence::folder::{Evidence, Kind};
@@ -8,38 +8,14 @@ use quoin_verify::input::certificates::complete;
 use quoin_verify::policy::{Policy, Rules};
 use quoin_verify::verdict::Verdict;
 use quoin_verify::{Expectations, Step, verify};
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::LazyLock;
 use std::thread;
 use std::time::SystemTime;
 
-/// Where cargo has unpacked `sev`.
-static SEV: LazyLock<PathBuf> = LazyLock::new(|| {
-    let mut metadata = Command::new(env!("CARGO"));
-    metadata.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "metadata",
-        "--locked",
-        "--offline",
-        "--format-version",
-        "1",
-    ]);
-    let output = metadata.output().unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = json["packages"].as_array().unwrap();
-    let sev = packages.iter().find(|package| package["name"] == "sev").unwrap();
-    PathBuf::from(sev["manifest_path"].as_str().unwrap()).parent().unwrap().join("tests/certs_data")
-});
-
 fn milan() -> Evidence {
-    let digits = fs::read_to_string(SEV.join("report_milan.hex")).unwrap();
-    let pairs = digits.trim().as_bytes().chunks_exact(2);
-    let report: Vec<u8> =
-        pairs.map(|pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+    let report = milan::report();
     let nonce = report[0x50..0x90].to_vec();
     let mut evidence = Evidence { kind: Kind::Report, report, nonce, ..Evidence::default() };
-    complete(&mut evidence, &[fs::read(SEV.join("vcek_milan.der")).unwrap()]).unwrap();
+    complete(&mut evidence, &[milan::file("vcek_milan.der")]).unwrap();
     evidence
 }
 
@@ -85,7 +61,7 @@ fn a_real_report_below_a_policys_least_is_refused() {
 #[test]
 fn a_real_certificate_of_another_generation_does_not_fit() {
     let mut evidence = milan();
-    complete(&mut evidence, &[fs::read(SEV.join("vcek_turin.der")).unwrap()]).unwrap();
+    complete(&mut evidence, &[milan::file("vcek_turin.der")]).unwrap();
     let mut expected = expectations(&evidence.report);
     expected.rules.policy.roots.amd = None;
     let mut seen = Vec::new();

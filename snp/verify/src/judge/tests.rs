@@ -2,7 +2,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod issuer;
-mod refusals;
+pub(crate) mod refusals;
 pub(crate) mod twin;
 pub(crate) mod vtpm;
 

@@ -130,6 +130,11 @@ fn short(text: &str) -> String {
     words.join(" ")
 }
 
+/// Each refusal's name and verdict.
+pub(crate) fn verdicts() -> impl Iterator<Item = (&'static str, Verdict)> {
+    all().into_iter().map(|case| (case.what, case.verdict(true)))
+}
+
 macro_rules! refusals {
     ($($name:ident: $case:expr;)*) => {
         fn all() -> Vec<Case> {

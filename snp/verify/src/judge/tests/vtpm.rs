@@ -48,18 +48,34 @@ impl Reports for Psp<'_> {
     }
 }
 
-/// What is in an index of a TPM that has booted with these random numbers, and whose PSP is `twin`.
-pub(crate) fn index(twin: &Twin, boot: u8, index: u32) -> Vec<u8> {
+/// Does `work` with a TPM that has booted with these random numbers, whose PSP is `twin`: it is asked by commands, and
+/// gives responses.
+pub(crate) fn with<R>(twin: &Twin, boot: u8, work: impl FnOnce(&mut dyn FnMut(&[u8]) -> Vec<u8>) -> R) -> R {
     let mut tpm = Platform::manufacture(Counted(boot), Stopped, |_| {}).ok().unwrap();
     let reports = Mutex::new(Psp(twin));
-    let mut run = |command: &[u8]| {
+    let mut ask = |command: &[u8]| {
         tpm.prepare(command, &reports).unwrap();
         let mut response = vec![0; 4096];
         let length = tpm.execute(command, &mut response);
-        assert_eq!(response[6..10], [0; 4], "{command:02x?}");
-        response[10..length].to_vec()
+        response.truncate(length);
+        response
     };
-    run(&[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0]);
+    assert_eq!(ask(&[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0])[6..], [0; 4]);
+    work(&mut ask)
+}
+
+/// What is in an index of it.
+pub(crate) fn index(twin: &Twin, boot: u8, index: u32) -> Vec<u8> {
+    with(twin, boot, |ask| {
+        read(index, &mut |command| {
+            let response = ask(command);
+            assert_eq!(response[6..10], [0; 4], "{command:02x?}");
+            response[10..].to_vec()
+        })
+    })
+}
+
+fn read(index: u32, run: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let handle = index.to_be_bytes();
     let public = run(&[[0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x69].as_slice(), &handle].concat());
     let length = usize::from(u16::from_be_bytes([public[0], public[1]]));
