@@ -362,8 +362,8 @@ impl Keeping {
     /// tombstone that is not registered is a TPM that nobody has until there is one.
     ///
     /// # Errors
-    /// `Old` and `Anchors`, also where the settings let a TPM go on without a quorum; what `write` says. `NotBegun`, and
-    /// nothing was written, unless another copy has started: that is never gone on from.
+    /// `Old` and `Anchors`, also where the settings let a TPM go on without a quorum; what `write` says.
+    /// `NotBegun`, and nothing was written, unless another copy has started: that is never gone on from.
     pub fn entomb(
         &mut self,
         write: impl FnOnce(&mut Sealed) -> Result<(), Fatal>,

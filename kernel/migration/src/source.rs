@@ -6,7 +6,7 @@
 //! | proven | yes | ready |
 //! | ready | yes | [`Source::hand_over`], between two commands |
 //! | sending, sent | no | kept; or [`Source::give_up`], and it answers again |
-//! | entombing | no | [`Source::entombed`], when the tombstone is durable; or [`Source::not_entombed`], and it answers |
+//! | entombing | no | [`Source::entombed`], when it is durable; or [`Source::not_entombed`], and it answers |
 //! | moved | never again | |
 //! | stuck | not before the next boot, when the disk says which it is | |
 

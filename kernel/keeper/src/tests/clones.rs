@@ -144,8 +144,8 @@ fn a_tombstone_that_is_not_registered_is_not_told_and_is_registered_by_the_next_
     assert_eq!(refusal(world.boot(&alive)).0, Reason::Old);
 }
 
-/// Without a quorum that answers now a TPM does not leave, and lives on: one that was alone since the boot, one that has
-/// lost the quorum since and one that does not know yet that it has, with either policy.
+/// Without a quorum that answers now a TPM does not leave, and lives on: one that was alone since the boot, one that
+/// has lost the quorum since and one that does not know yet that it has, with either policy.
 #[test]
 fn nothing_is_entombed_that_cannot_be_registered() {
     let alone = |world: &World, disk: &Image| {
