@@ -240,13 +240,12 @@ fn import_for(file: &Path, disk: &Path, key: &RecoveryKey, attested: &[u8; 32]) 
     let fresh = Fresh::draw(getrandom::fill).context("the system gives no random octets")?;
     let mut room = vec![0; ROOM];
     let what = Import { from: &record.head, tpm: unsealed.tpm(), beside: &unsealed.opened.beside };
-    sealed::import(&mut device, key, &addressee, &what, &fresh, &mut room)
+    let epoch = sealed::import(&mut device, key, &addressee, &what, &fresh, &mut room)
         .with_context(|| disk.display().to_string())?;
     Ok(format!(
-        "{}: epoch {}, for the firmware with the measurement {}\n{} (compare it with what your verifier knows: who has the \
+        "{}: epoch {epoch}, for the firmware with the measurement {}\n{} (compare it with what your verifier knows: who has the \
          exported file could have made another)\n",
         disk.display(),
-        record.head.epoch() + 1,
         hex(addressee.measurement()),
         ek
     ))
