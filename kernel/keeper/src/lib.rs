@@ -239,11 +239,12 @@ fn subject(
         return Ok(Subject { identity: *fresh.identity(), boot_nonce, own: Head::GENESIS, outer });
     };
     let own = Head::new(head.epoch(), *head.boot_nonce(), *head.digest());
+    let wanted = roots.bits() | if setting.share { sealed::keys::root::SHARE } else { 0 };
     let outer = if head.kind() == Some(Kind::Imported) {
-        anchors::beginning(quorum, sealed::disk::scalar_of_imported(head, roots).map_err(refused)?)
+        let scalar = sealed::disk::scalar_of_imported(head, writer, roots, wanted);
+        anchors::beginning(quorum, scalar.map_err(refused)?)
     } else {
         let mut room = Wiped(vec![0; ROOM]);
-        let wanted = roots.bits() | if setting.share { sealed::keys::root::SHARE } else { 0 };
         let octets = sealed::disk::open_outer(disk, head, writer, &roots.chip, wanted, &mut room.0);
         let shares = if setting.share { usize::try_from(quorum.n()).unwrap_or(usize::MAX) } else { 0 };
         Outer::parse(octets.map_err(refused)?, shares).ok_or_else(|| refused(Refusal::Contents))?

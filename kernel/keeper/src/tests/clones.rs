@@ -7,6 +7,8 @@ use kernel::hooks::Keeper;
 use sealed::disk::{look, read_contents, recover};
 use sealed::layout::ROOM;
 use sealed::{Found, Fresh, Head, Import, RecoveryKey};
+use snp::report::Report;
+use zerocopy::FromZeros;
 
 #[test]
 fn an_old_copy_of_the_disk_does_not_start_and_both_epochs_are_named() {
@@ -83,6 +85,22 @@ fn newest(disk: &Image) -> Head {
     }
 }
 
+/// Brings the state of a disk to the firmware that has begun another, by the recovery key.
+fn bring(disk: &Image, there: &Image, key: &RecoveryKey) {
+    let (from, addressee, mut room) = (newest(disk), newest(there), vec![0; ROOM]);
+    read_contents(disk.clone(), &from, &mut room).unwrap();
+    let opened = recover::<virtio::Fault>(&from, key, &mut room).unwrap();
+    let tpm = room[opened.tpm.clone()].to_vec();
+    let what = Import { from: &from, tpm: &tpm, beside: &opened.beside };
+    let mut octet = 0x80;
+    let fresh = Fresh::draw(|out| {
+        octet += 1;
+        out.fill(octet);
+        Ok::<(), ()>(())
+    });
+    sealed::import(there.clone(), key, &addressee, &what, &fresh.unwrap(), &mut room).unwrap();
+}
+
 /// The operator brings a state to another chip: that starts, and its record is put back in vain.
 #[test]
 fn a_record_that_the_operator_has_sealed_starts_once() {
@@ -92,23 +110,36 @@ fn a_record_that_the_operator_has_sealed_starts_once() {
     let there = Image::prepared();
     let boot = |disk: &Image| -> Result<Machine, Fatal> { world.boot_on(disk, &mut chip(2), Some(&point)) };
     drop(boot(&there).unwrap());
-    let (from, addressee, mut room) = (newest(&disk), newest(&there), vec![0; ROOM]);
-    read_contents(disk.clone(), &from, &mut room).unwrap();
-    let opened = recover::<virtio::Fault>(&from, &key, &mut room).unwrap();
-    let tpm = room[opened.tpm.clone()].to_vec();
-    let what = Import { from: &from, tpm: &tpm, beside: &opened.beside };
-    let mut octet = 0x80;
-    let fresh = Fresh::draw(|out| {
-        octet += 1;
-        out.fill(octet);
-        Ok::<(), ()>(())
-    });
-    sealed::import(there.clone(), &key, &addressee, &what, &fresh.unwrap(), &mut room).unwrap();
+    let from = newest(&disk);
+    bring(&disk, &there, &key);
     let brought = there.copy();
     let machine = boot(&there).unwrap();
     assert_eq!(machine.keeping.kept().identity, *from.identity());
     assert_eq!(refusal(boot(&brought)).0, Reason::Old);
     assert!(boot(&there).is_ok());
+}
+
+/// What can be seen from outside is the reason, also where a key has to be had before anchors are asked.
+#[test]
+fn a_record_that_the_operator_has_sealed_for_another_firmware_is_refused_by_name() {
+    let (world, disk, key) = (World::new(2, 3), Image::prepared(), RecoveryKey::new(&[3; 32]).unwrap());
+    let point = key.public().octets();
+    drop(world.boot_on(&disk, &mut chip(1), Some(&point)).unwrap());
+    let there = Image::prepared();
+    drop(world.boot_on(&there, &mut chip(2), Some(&point)).unwrap());
+    bring(&disk, &there, &key);
+    let asked = world.net.lock().unwrap().steps.len();
+    let mut measured = Report::new_zeroed();
+    measured.measurement = [9; 48];
+    let mut debugged = Report::new_zeroed();
+    debugged.policy.set(1 << 19);
+    for (report, said) in [(measured, "another launch measurement"), (debugged, "another guest policy")] {
+        // The secure processor gives it another key, too.
+        let (reason, line) = refusal(world.boot_of(&there, &mut chip(4), Some(&point), &report));
+        assert!(reason == Reason::NotOurs && line.contains(said), "{line}");
+    }
+    assert_eq!(world.net.lock().unwrap().steps.len(), asked, "nobody was asked");
+    world.boot_on(&there, &mut chip(2), Some(&point)).unwrap();
 }
 
 /// A tombstone is registered: no copy of what was before starts again.

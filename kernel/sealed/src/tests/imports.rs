@@ -97,10 +97,17 @@ fn not_ours_of_an_import_for_a_firmware_that_wants_a_share() {
 fn a_scalar_follows_from_an_imported_record_and_from_no_other() {
     let from = written(&roots(1, None, Some(3)));
     let disk = brought(&from, &begun(), &recovery_key(3)).unwrap();
-    let scalar = |disk: &Memory, roots: &Roots| scalar_of_imported::<Off>(&head(disk).unwrap(), roots).map(|it| *it);
-    assert_eq!(scalar(&disk, &others()).unwrap(), scalar(&disk, &others()).unwrap());
-    assert_eq!(scalar(&disk, &roots(1, None, Some(3))), Err(Refusal::NotOurs(Mismatch::Key)));
-    assert_ne!(scalar(&disk, &others()).ok(), scalar(&from, &roots(1, None, Some(3))).ok());
+    let scalar = |disk: &Memory, writer: &Writer, roots: &Roots| {
+        scalar_of_imported::<Off>(&head(disk).unwrap(), writer, roots, roots.bits()).map(|it| *it)
+    };
+    let first = roots(1, None, Some(3));
+    assert_eq!(scalar(&disk, &OTHER, &others()).unwrap(), scalar(&disk, &OTHER, &others()).unwrap());
+    assert_eq!(scalar(&disk, &OTHER, &first), Err(Refusal::NotOurs(Mismatch::Key)));
+    assert_ne!(scalar(&disk, &OTHER, &others()).ok(), scalar(&from, &WRITER, &first).ok());
+    // What can be seen comes first.
+    assert_eq!(scalar(&disk, &WRITER, &first), Err(Refusal::NotOurs(Mismatch::Measurement)));
+    let with_share = roots(2, Some(7), Some(3));
+    assert_eq!(scalar(&disk, &OTHER, &with_share), Err(Refusal::NotOurs(Mismatch::Roots)));
 }
 
 /// A record of the firmware's own is no import, and an import no record of its own.
