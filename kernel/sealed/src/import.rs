@@ -23,9 +23,9 @@ pub struct Import<'a> {
     pub beside: &'a Beside,
 }
 
-/// Puts a state on a disk, for the firmware that has written `addressee`; the epoch that it has there. It is beyond that
-/// of the record on the disk, and in the other slot: until the new record is whole the disk has the one that was there,
-/// and never none, since a firmware that finds none makes a new TPM. `room` has [`crate::layout::ROOM`] octets.
+/// Puts a state on a disk, for the firmware that has written `addressee`; the epoch that it has there. It is beyond
+/// that of the record on the disk, and in the other slot: until the new record is whole the disk has the one that was
+/// there, and never none, since a firmware that finds none makes a new TPM. `room` has [`crate::layout::ROOM`] octets.
 ///
 /// # Errors
 /// `NotOurs` if that firmware is not one whose settings have this recovery key, or wants an anchors' share; `Key`,
