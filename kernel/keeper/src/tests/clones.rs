@@ -142,6 +142,42 @@ fn a_record_that_the_operator_has_sealed_for_another_firmware_is_refused_by_name
     world.boot_on(&there, &mut chip(2), Some(&point)).unwrap();
 }
 
+/// What anchors are not told of they do not know: that is what fewer questions cost.
+#[test]
+fn the_host_can_put_back_the_commits_that_were_not_registered_and_no_more() {
+    let cases = [
+        (Cadence::Every(1), 1, false),
+        (Cadence::Every(3), 2, true),
+        (Cadence::Every(3), 3, false),
+        (Cadence::Boot, 9, true),
+    ];
+    for (cadence, commits, starts) in cases {
+        let (world, disk) = (World::with(2, 3, cadence, TooFew::Refuse, false), Image::prepared());
+        drop(world.boot(&disk).unwrap());
+        let before = disk.copy();
+        let mut machine = world.boot(&disk).unwrap();
+        let mut tries = 10;
+        let mut change = || {
+            tries += 1;
+            machine.change(tries).unwrap();
+        };
+        let registered = || world.net.lock().unwrap().steps.len();
+        // To the commit that is registered, if there is one behind the boot's.
+        let begun = registered();
+        while cadence != Cadence::Boot && registered() == begun {
+            change();
+        }
+        let old = disk.copy();
+        (0..commits).for_each(|_| change());
+        assert_eq!(refusal(world.boot(&before)).0, Reason::Old, "{cadence:?}: before the boot");
+        assert_eq!(world.boot(&old).is_ok(), starts, "{cadence:?}: {commits} commits");
+        if !starts {
+            continue;
+        }
+        assert_eq!(refusal(world.boot(&disk)).0, Reason::Old, "what was acknowledged is lost");
+    }
+}
+
 /// A tombstone is registered: no copy of what was before starts again.
 #[test]
 fn a_tpm_that_has_moved_leaves_a_tombstone_with_the_anchors() {
