@@ -27,6 +27,7 @@ use kernel::attest::ReportError;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Keeper;
 use kernel::state::{Kept, StateSetting, flag};
+pub use migration::Wiped;
 use migration::disk::Resting;
 use migration::{Pending, Tombstone};
 use moving::{DiskBerth, NotEntombed};
@@ -41,7 +42,6 @@ use tpm_core::{Entropy, Generation, StateError, Tpm};
 use virtio::Fault;
 use virtio::disk::Disk;
 use virtio::host::Host;
-use zeroize::Zeroize;
 
 /// Octets of the first buffer of a record: most are shorter.
 const FIRST_BUFFER: usize = 16 << 10;
@@ -99,15 +99,6 @@ impl<H: Host> BlockDevice for Sectors<H> {
     }
 }
 
-/// Octets that go without a trace.
-pub struct Wiped(pub Vec<u8>);
-
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        self.0.as_mut_slice().zeroize();
-    }
-}
-
 /// Asks the secure processor for a key of VMPL0's.
 pub type AskKey<'a> = &'a mut dyn FnMut(&KeyRequest) -> Result<DerivedKey, ReportError>;
 
@@ -122,7 +113,7 @@ pub enum Opened {
     /// A TPM is there, or a new one may be made.
     Lives(Box<Living>),
     /// A TPM is to come, or has come and waits for its receipt.
-    Waits(DiskBerth, Option<(Pending, migration::Wiped)>),
+    Waits(DiskBerth, Option<(Pending, Wiped)>),
     /// The TPM has moved.
     Moved(Tombstone),
 }
@@ -211,7 +202,7 @@ fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Resu
             Ok(Opened::Moved(tombstone))
         }
         Resting::Waits(pending) => {
-            let mut state = migration::Wiped::of(vec![0; MAX_RECORD_SIZE]);
+            let mut state = Wiped::of(vec![0; MAX_RECORD_SIZE]);
             let len = migration::disk::waiting(&mut disk, &mut state).map_err(refused)?;
             state.truncate(len);
             migration::disk::keep(&mut disk, &pending, &state).map_err(refused)?;
@@ -239,11 +230,12 @@ fn subject(
         return Ok(Subject { identity: *fresh.identity(), boot_nonce, own: Head::GENESIS, outer });
     };
     let own = Head::new(head.epoch(), *head.boot_nonce(), *head.digest());
+    let wanted = roots.bits() | if setting.share { sealed::keys::root::SHARE } else { 0 };
     let outer = if head.kind() == Some(Kind::Imported) {
-        anchors::beginning(quorum, sealed::disk::scalar_of_imported(head, roots).map_err(refused)?)
+        let scalar = sealed::disk::scalar_of_imported(head, writer, roots, wanted);
+        anchors::beginning(quorum, scalar.map_err(refused)?)
     } else {
         let mut room = Wiped(vec![0; ROOM]);
-        let wanted = roots.bits() | if setting.share { sealed::keys::root::SHARE } else { 0 };
         let octets = sealed::disk::open_outer(disk, head, writer, &roots.chip, wanted, &mut room.0);
         let shares = if setting.share { usize::try_from(quorum.n()).unwrap_or(usize::MAX) } else { 0 };
         Outer::parse(octets.map_err(refused)?, shares).ok_or_else(|| refused(Refusal::Contents))?

@@ -283,6 +283,17 @@ impl World {
 
     /// A boot on the chip that has this key, with this recovery key in the settings.
     fn boot_on(&self, disk: &Image, key: AskKey<'_>, recovery: Option<&[u8; 96]>) -> Result<Machine, Fatal> {
+        self.boot_of(disk, key, recovery, &Report::new_zeroed())
+    }
+
+    /// The same of the firmware of which this is the report.
+    fn boot_of(
+        &self,
+        disk: &Image,
+        key: AskKey<'_>,
+        recovery: Option<&[u8; 96]>,
+        report: &Report,
+    ) -> Result<Machine, Fatal> {
         let boots = {
             let mut net = self.net.lock().unwrap();
             net.boots += 1;
@@ -297,8 +308,7 @@ impl World {
             anchors: &anchors,
         };
         let mut entropy = Drawn(boots, 7 + u32::from(boots));
-        let report = Report::new_zeroed();
-        let opening = Opening { setting: &setting, report: &report, receives: false, tell: |_| () };
+        let opening = Opening { setting: &setting, report, receives: false, tell: |_| () };
         let living = match open(Device::new(disk.clone()), &opening, key, &mut entropy, Some(post))? {
             Opened::Lives(living) => living,
             Opened::Moved(_) => return Err(crate::refused(crate::Refusal::Moved)),

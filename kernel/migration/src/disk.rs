@@ -9,6 +9,7 @@
 use sealed::disk::{Room, StateDisk};
 use sealed::{BlockDevice, Section};
 use tpm_core::store::Disk;
+use zeroize::Zeroizing;
 
 use crate::MEASUREMENT;
 use crate::octets::Octets;
@@ -63,7 +64,9 @@ pub fn waiting<R: Room, D: BlockDevice>(disk: &mut StateDisk<R, D>, out: &mut [u
 /// # Errors
 /// Those of [`StateDisk::commit_moved`]: nobody knows then what the disk holds ([`crate::Source::unsure`]).
 pub fn entomb<R: Room, D: BlockDevice>(disk: &mut StateDisk<R, D>, tombstone: &Tombstone) -> Result<(), Refusal<D>> {
-    disk.beside().set(Section::Handover, &tombstone.octets()).ok_or(sealed::Refusal::Room)?;
+    // The receipt is a secret until this is durable.
+    let octets = Zeroizing::new(tombstone.octets());
+    disk.beside().set(Section::Handover, &*octets).ok_or(sealed::Refusal::Room)?;
     disk.beside().remove(Section::Origin);
     disk.commit_moved(&[])
 }

@@ -401,6 +401,7 @@ fn coordinates(point: &Point) -> [u8; 96] {
 /// The secret that both sides have: the x coordinate (SEC 1, 3.3.1).
 pub(crate) fn common(secret: &Scalar, other: &[u8; 96]) -> Result<Zeroizing<[u8; 48]>, Refusal> {
     let shared = Curve::NistP384.multiply(secret.as_slice(), &point(other)?).map_err(|_| Refusal::Key)?;
+    let shared = Zeroizing::new(shared);
     let mut out = Zeroizing::new([0; 48]);
     out.iter_mut().zip(shared.x().as_slice()).for_each(|(to, from)| *to = *from);
     Ok(out)

@@ -176,11 +176,18 @@ pub fn open_outer<'r, D: BlockDevice>(
 }
 
 /// A scalar of P-384 that follows from a record which the operator has sealed for this firmware: the same each time
-/// that this record is opened, and another one for each other.
+/// that this record is opened, and another one for each other. `wanted` are the roots that the settings ask for, as in
+/// [`Head::roots`].
 ///
 /// # Errors
-/// `NotOurs` if these roots do not open it; `Key`.
-pub fn scalar_of_imported<E>(found: &Head, roots: &Roots) -> Result<Zeroizing<[u8; 48]>, Refusal<E>> {
+/// `NotOurs` if it is not for this firmware, or these roots do not open it; `Key`.
+pub fn scalar_of_imported<E>(
+    found: &Head,
+    writer: &Writer,
+    roots: &Roots,
+    wanted: u32,
+) -> Result<Zeroizing<[u8; 48]>, Refusal<E>> {
+    compare(found, writer, wanted)?;
     let key = OpeningKey::of(found, &Holder::Addressee(roots)).ok_or(Mismatch::Key)?;
     key.scalar(b"Quoin state 2: imported").map_err(|_| Refusal::Key)
 }

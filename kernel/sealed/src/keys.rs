@@ -89,7 +89,7 @@ impl Roots {
 
 /// HKDF with SHA-256 (RFC 5869).
 fn derive(salt: &[u8], ikm: &[&[u8]], info: &[&[u8]], out: &mut [u8]) {
-    let extracted = hkdf_extract(HashAlg::Sha256, salt, ikm);
+    let extracted = Zeroizing::new(hkdf_extract(HashAlg::Sha256, salt, ikm));
     // It fails for more than 255 digests only.
     if hkdf_expand(HashAlg::Sha256, extracted.as_slice(), info, out).is_err() {
         out.zeroize();
@@ -213,7 +213,7 @@ impl WrapKey {
         firmware: &[u8; 96],
         operator: &[u8; 96],
     ) -> Result<Self, Error> {
-        let shared = Curve::NistP384.multiply(d.as_slice(), other)?;
+        let shared = Zeroizing::new(Curve::NistP384.multiply(d.as_slice(), other)?);
         let mut key = Zeroizing::new([0; 32]);
         derive(salt, &[shared.x().as_slice()], &[b"Quoin state 2: recovery", firmware, operator], &mut *key);
         Ok(Self(key))
@@ -238,7 +238,7 @@ impl WrapKey {
     pub(crate) fn wrap(self, salt: [u8; 32], head: &Head, contents: &ContentsKey) -> Option<Wrap> {
         let mut wrap = Wrap { salt, key: *contents.key, tag: [0; TAG] };
         #[cfg(test)]
-        crate::tests::nonces::sealed(&self.0, 0, &wrap.key);
+        crate::tests::nonces::sealed(&self.0, 0, head.of_writer(), &wrap.key);
         let tag = cipher(&self.0)
             .encrypt_inout_detached(&nonce(0), head.of_writer(), wrap.key.as_mut_slice().into())
             .map_err(|_| wrap.key.zeroize())
@@ -322,7 +322,7 @@ impl OuterKey {
         }
         let (outer, at_end) = sectors.get_mut(range)?.split_last_chunk_mut::<TAG>()?;
         #[cfg(test)]
-        crate::tests::nonces::sealed(&self.0, head.nonce.get(), outer);
+        crate::tests::nonces::sealed(&self.0, head.nonce.get(), head.authenticated(), outer);
         let tag = cipher(&self.0)
             .encrypt_inout_detached(&nonce(head.nonce.get()), head.authenticated(), (&mut *outer).into())
             .map_err(|_| outer.zeroize())
@@ -359,7 +359,7 @@ impl ContentsKey {
         let (contents, rest) = room.split_at_mut_checked(length)?;
         let at_end = rest.first_chunk_mut::<TAG>()?;
         #[cfg(test)]
-        crate::tests::nonces::sealed(&self.key, count, contents);
+        crate::tests::nonces::sealed(&self.key, count, head.authenticated(), contents);
         let tag = cipher(&self.key)
             .encrypt_inout_detached(&nonce(count), head.authenticated(), (&mut *contents).into())
             .map_err(|_| contents.zeroize())

@@ -147,7 +147,7 @@ pub fn kills_of(count: u32, seed: u64) -> Result<String> {
 
 /// How long so many commands wait for the disk.
 pub fn waits_of(count: u32) -> Result<String> {
-    waits::measured(&required()?, &allowed()?, count)
+    waits::measured(&required()?, count)
 }
 
 /// What a user does: three runs, the last with the disk as it was behind the first; the verifier judges what they

@@ -5,11 +5,13 @@ use crate::devices;
 use crate::qemu::Folder;
 use anyhow::{Context, Result};
 use core::fmt;
+use core::time::Duration;
 use nbd::server::{Export, handshake, transmission};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 /// The crate's server lists an export of this name.
 const EXPORT: &str = "rustnbd";
@@ -64,6 +66,8 @@ struct Disk {
     octets: Vec<u8>,
     steps: Vec<Step>,
     counts: Counts,
+    /// when the first write came, and when what was flushed last was there, since somebody asked
+    span: Option<(Instant, Instant)>,
     bad: Option<(Conduct, When)>,
     /// where garbage comes from
     garbage: u64,
@@ -96,7 +100,7 @@ impl Served {
         let folder = Folder::new()?;
         let path = folder.path().join("disk");
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
-        let disk = Disk { octets, steps: Vec::new(), counts: Counts::default(), bad: None, garbage: 1 };
+        let disk = Disk { octets, steps: Vec::new(), counts: Counts::default(), span: None, bad: None, garbage: 1 };
         let shared = Shared(Arc::new((Mutex::new(disk), Condvar::new())));
         let of_thread = shared.clone();
         thread::spawn(move || {
@@ -127,6 +131,13 @@ impl Served {
     pub fn behave(&self) {
         self.shared.lock().bad = None;
         self.shared.0.1.notify_all();
+    }
+
+    /// From the arrival of the first write to the end of the last flush, since this was asked the last time. `None`:
+    /// nothing was written.
+    #[must_use]
+    pub fn span(&self) -> Option<Duration> {
+        self.shared.lock().span.take().map(|(from, to)| to - from)
     }
 
     /// How often it was asked.
@@ -264,7 +275,9 @@ impl Read for Requests {
 
 impl Write for Requests {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let arrived = Instant::now();
         let (mut disk, conduct) = self.shared.asked(Asked::Write(self.at));
+        disk.span.get_or_insert((arrived, arrived));
         disk.counts.writes += u64::from(!self.goes_on);
         let mut octets = octets.to_vec();
         match conduct {
@@ -291,7 +304,12 @@ impl Write for Requests {
         let (mut disk, conduct) = self.shared.asked(Asked::Flush);
         disk.counts.flushes += 1;
         match conduct {
-            None | Some(Conduct::Garbage) => disk.steps.push(Step::Flushed),
+            None | Some(Conduct::Garbage) => {
+                disk.steps.push(Step::Flushed);
+                if let Some((_, to)) = &mut disk.span {
+                    *to = Instant::now();
+                }
+            }
             Some(Conduct::Forget) => {}
             Some(Conduct::Fail | Conduct::FallSilent) => return Err(failed()),
         }
@@ -334,6 +352,9 @@ mod tests {
         assert_eq!(disk.counts(), Counts { reads: 1, writes: 1, flushes: 1 });
         assert_eq!(disk.steps_from(0), [Step::Written(512, vec![7; 512]), Step::Flushed]);
         assert_eq!((disk.octets()[511], disk.octets()[512], disk.octets()[1024]), (0, 7, 0));
+        assert!(disk.span().is_some_and(|span| !span.is_zero()), "from the write to the flush");
+        client.flush().unwrap();
+        assert_eq!(disk.span(), None, "nothing was written since");
     }
 
     #[test]

@@ -73,10 +73,13 @@ pub fn octets(seed: u64, rounds: u64) -> Result<String> {
     Ok(format!("{} flipped bits, {cuts} cuts, {garbage} messages of garbage: all refused", flips.0))
 }
 
+/// The longest that a TPM may be silent, in milliseconds.
+const SILENCE_MS: f64 = 100.0;
+
 /// How long a TPM with much in it is silent, of `count` moves.
 ///
 /// # Errors
-/// If one does not move.
+/// If one does not move, or the middle one is silent for [`SILENCE_MS`] or more.
 pub fn time(count: u64) -> Result<String> {
     let mut all = Vec::new();
     let mut octets = 0;
@@ -94,6 +97,10 @@ pub fn time(count: u64) -> Result<String> {
         ensure!(count > 0, "no moves");
         unreachable!("there is a middle one")
     };
+    ensure!(
+        silence < SILENCE_MS,
+        "a TPM of {octets} octets is silent for {silence:.1} ms, and may be for {SILENCE_MS}"
+    );
     Ok(format!(
         "a TPM of {octets} octets is silent for {silence:.1} ms, without disks; before that {handshake:.1} ms of keys, \
          reports and certificates, while it answers ({count} moves)"

@@ -82,7 +82,8 @@ impl<'t> Leaving<'t> {
             (Stand::Here, Some(why)) => Stand::Stayed(why),
             (Stand::Here, None) => Stand::Here,
             (stand, _) => {
-                // For good: nothing is kept, and nothing answered, any more.
+                // For good: nothing is kept, and nothing answered, any more. No state at all wipes what was here.
+                let _ = platform.take(&[]);
                 platform.with(|tpm, _| tpm.enter_failure_mode());
                 stand
             }

@@ -8,6 +8,8 @@ use kernel::hooks::Keeper;
 use sealed::disk::{look, read_contents, recover};
 use sealed::layout::ROOM;
 use sealed::{Found, Fresh, Head, Import, RecoveryKey};
+use snp::report::Report;
+use zerocopy::FromZeros;
 
 #[test]
 fn an_old_copy_of_the_disk_does_not_start_and_both_epochs_are_named() {
@@ -84,6 +86,22 @@ fn newest(disk: &Image) -> Head {
     }
 }
 
+/// Brings the state of a disk to the firmware that has begun another, by the recovery key.
+fn bring(disk: &Image, there: &Image, key: &RecoveryKey) {
+    let (from, addressee, mut room) = (newest(disk), newest(there), vec![0; ROOM]);
+    read_contents(disk.clone(), &from, &mut room).unwrap();
+    let opened = recover::<virtio::Fault>(&from, key, &mut room).unwrap();
+    let tpm = room[opened.tpm.clone()].to_vec();
+    let what = Import { from: &from, tpm: &tpm, beside: &opened.beside };
+    let mut octet = 0x80;
+    let fresh = Fresh::draw(|out| {
+        octet += 1;
+        out.fill(octet);
+        Ok::<(), ()>(())
+    });
+    sealed::import(there.clone(), key, &addressee, &what, &fresh.unwrap(), &mut room).unwrap();
+}
+
 /// The operator brings a state to another chip: that starts, and its record is put back in vain.
 #[test]
 fn a_record_that_the_operator_has_sealed_starts_once() {
@@ -93,23 +111,72 @@ fn a_record_that_the_operator_has_sealed_starts_once() {
     let there = Image::prepared();
     let boot = |disk: &Image| -> Result<Machine, Fatal> { world.boot_on(disk, &mut chip(2), Some(&point)) };
     drop(boot(&there).unwrap());
-    let (from, addressee, mut room) = (newest(&disk), newest(&there), vec![0; ROOM]);
-    read_contents(disk.clone(), &from, &mut room).unwrap();
-    let opened = recover::<virtio::Fault>(&from, &key, &mut room).unwrap();
-    let tpm = room[opened.tpm.clone()].to_vec();
-    let what = Import { from: &from, tpm: &tpm, beside: &opened.beside };
-    let mut octet = 0x80;
-    let fresh = Fresh::draw(|out| {
-        octet += 1;
-        out.fill(octet);
-        Ok::<(), ()>(())
-    });
-    sealed::import(there.clone(), &key, &addressee, &what, &fresh.unwrap(), &mut room).unwrap();
+    let from = newest(&disk);
+    bring(&disk, &there, &key);
     let brought = there.copy();
     let machine = boot(&there).unwrap();
     assert_eq!(machine.keeping.kept().identity, *from.identity());
     assert_eq!(refusal(boot(&brought)).0, Reason::Old);
     assert!(boot(&there).is_ok());
+}
+
+/// What can be seen from outside is the reason, also where a key has to be had before anchors are asked.
+#[test]
+fn a_record_that_the_operator_has_sealed_for_another_firmware_is_refused_by_name() {
+    let (world, disk, key) = (World::new(2, 3), Image::prepared(), RecoveryKey::new(&[3; 32]).unwrap());
+    let point = key.public().octets();
+    drop(world.boot_on(&disk, &mut chip(1), Some(&point)).unwrap());
+    let there = Image::prepared();
+    drop(world.boot_on(&there, &mut chip(2), Some(&point)).unwrap());
+    bring(&disk, &there, &key);
+    let asked = world.net.lock().unwrap().steps.len();
+    let mut measured = Report::new_zeroed();
+    measured.measurement = [9; 48];
+    let mut debugged = Report::new_zeroed();
+    debugged.policy.set(1 << 19);
+    for (report, said) in [(measured, "another launch measurement"), (debugged, "another guest policy")] {
+        // The secure processor gives it another key, too.
+        let (reason, line) = refusal(world.boot_of(&there, &mut chip(4), Some(&point), &report));
+        assert!(reason == Reason::NotOurs && line.contains(said), "{line}");
+    }
+    assert_eq!(world.net.lock().unwrap().steps.len(), asked, "nobody was asked");
+    world.boot_on(&there, &mut chip(2), Some(&point)).unwrap();
+}
+
+/// What anchors are not told of they do not know: that is what fewer questions cost.
+#[test]
+fn the_host_can_put_back_the_commits_that_were_not_registered_and_no_more() {
+    let cases = [
+        (Cadence::Every(1), 1, false),
+        (Cadence::Every(3), 2, true),
+        (Cadence::Every(3), 3, false),
+        (Cadence::Boot, 9, true),
+    ];
+    for (cadence, commits, starts) in cases {
+        let (world, disk) = (World::with(2, 3, cadence, TooFew::Refuse, false), Image::prepared());
+        drop(world.boot(&disk).unwrap());
+        let before = disk.copy();
+        let mut machine = world.boot(&disk).unwrap();
+        let mut tries = 10;
+        let mut change = || {
+            tries += 1;
+            machine.change(tries).unwrap();
+        };
+        let registered = || world.net.lock().unwrap().steps.len();
+        // To the commit that is registered, if there is one behind the boot's.
+        let begun = registered();
+        while cadence != Cadence::Boot && registered() == begun {
+            change();
+        }
+        let old = disk.copy();
+        (0..commits).for_each(|_| change());
+        assert_eq!(refusal(world.boot(&before)).0, Reason::Old, "{cadence:?}: before the boot");
+        assert_eq!(world.boot(&old).is_ok(), starts, "{cadence:?}: {commits} commits");
+        if !starts {
+            continue;
+        }
+        assert_eq!(refusal(world.boot(&disk)).0, Reason::Old, "what was acknowledged is lost");
+    }
 }
 
 /// A tombstone is registered: no copy of what was before starts again.

@@ -1,8 +1,16 @@
 //! The share as a root of the state's key, beside the chip's.
 
-use super::{Image, World, chip, refusal};
+use super::{Drawn, Image, Wire, World, chip, refusal, why};
+use crate::anchors::{Anchored, Post, Subject};
+use crate::outer::Outer;
+use alloc::sync::Arc;
 use anchor::quorum::{Cadence, TooFew};
 use kernel::fatal::Reason;
+use sealed::disk::{look, open_outer};
+use sealed::keys::chip_request;
+use sealed::layout::ROOM;
+use sealed::{Found, Fresh, Root, Roots, StateDisk, Writer};
+use tpm_core::Entropy;
 
 fn world() -> World {
     World::with(2, 3, Cadence::Every(1), TooFew::Refuse, true)
@@ -44,6 +52,68 @@ fn a_record_for_the_chip_alone_is_not_taken() {
     let with_shares = World { net: alone.net, quorum: world().quorum };
     let (reason, line) = refusal(with_shares.boot(&disk));
     assert!(reason == Reason::NotOurs && line.contains("other roots"), "{line}");
+}
+
+/// What the share does not do by itself: the chip's root opens the client key, and anchors give shares to whoever signs
+/// with that. No firmware is needed.
+#[test]
+fn whoever_has_the_chips_secret_and_reaches_the_anchors_opens_the_state() {
+    let (world, disk) = (world(), Image::prepared());
+    let mut machine = world.boot(&disk).unwrap();
+    let theirs = disk.copy();
+    // They are not reached, or their operators hold the TPM: then it is a lock.
+    world.up(&[false, false, true]);
+    assert!(share_by_the_chip(&world, &theirs).is_none());
+    world.up(&[true; 3]);
+    let share = share_by_the_chip(&world, &theirs).unwrap();
+    assert!(opens(&theirs, Some(&share)), "it opens the state");
+    assert!(!opens(&theirs, None), "and the chip alone does not");
+    // It was read, and nothing registered: the TPM takes the next turn.
+    machine.change(5).unwrap();
+    // By the disk as it is now they start a TPM. The true one is superseded.
+    let theirs = disk.copy();
+    world.boot(&theirs).unwrap();
+    assert_eq!(why(machine.change(6)).0, Reason::Old);
+}
+
+/// The chip's root of the firmware whose report is all zeros.
+fn root() -> Root {
+    Root::new(*chip(1)(&chip_request(0)).unwrap().as_bytes())
+}
+
+const WRITER: Writer = Writer { measurement: [0; 48], policy: 0, tcb: 0 };
+
+fn found(disk: &Image) -> sealed::Head {
+    match look(disk.clone()).unwrap() {
+        Found::Record(head) => head,
+        Found::Empty => panic!("no record"),
+    }
+}
+
+fn fresh() -> Fresh {
+    Fresh::draw(|out| Drawn(99, 99).fill(out)).unwrap()
+}
+
+/// Asks the anchors as the firmware does, with nothing but the chip's root and the disk.
+fn share_by_the_chip(world: &World, disk: &Image) -> Option<[u8; 32]> {
+    let mut room = vec![0; ROOM];
+    let bits = sealed::keys::root::CHIP | sealed::keys::root::SHARE;
+    let octets = open_outer(disk.clone(), &found(disk), &WRITER, &root(), bits, &mut room).unwrap();
+    let (head, outer) = (found(disk), Outer::parse(octets, 3).unwrap());
+    let own = anchor::Head::new(head.epoch(), *head.boot_nonce(), *head.digest());
+    let subject = Subject { identity: *head.identity(), boot_nonce: [0x66; 32], own, outer };
+    let post: Box<dyn Post> = Box::new(Wire(Arc::clone(&world.net)));
+    let entropy = &mut Drawn(77, 5);
+    let mut asked = Anchored::new(world.quorum.clone(), subject, Some(post), entropy).unwrap();
+    asked.settle().ok()?;
+    asked.secret(entropy).unwrap().map(|secret| *secret)
+}
+
+fn opens(disk: &Image, share: Option<&[u8; 32]>) -> bool {
+    // Of a share that is not theirs the record names one all the same.
+    let roots = || Roots { chip: root(), share: Some(Root::new(*share.unwrap_or(&[0; 32]))), recovery: None };
+    let room = vec![0; ROOM];
+    StateDisk::open(disk.clone(), &found(disk), &WRITER, &roots(), &roots(), None, fresh(), room).is_ok()
 }
 
 /// The other way round: who has all anchors and another chip.

@@ -49,7 +49,8 @@ pub struct Args {
     /// A program for the certificates of the endorsement key, which speaks frames: the path of its Unix socket.
     #[arg(long, value_name = "PATH")]
     certificates: Option<PathBuf>,
-    /// The relay of the host to which a TPM moves, or from which it comes: the path of its Unix socket.
+    /// A program for migration, which speaks frames and carries them to and from the other host: the path of its Unix
+    /// socket. The other host's relay is none: it would take this one for a firmware.
     #[arg(long, value_name = "PATH")]
     migration: Option<PathBuf>,
 }

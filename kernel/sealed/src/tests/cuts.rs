@@ -1,8 +1,11 @@
 //! The power goes after any sector of any write.
 
-use super::{Memory, Off, WRITER, create, fresh, head, look, opened, room, roots};
+use super::imports::{OTHER, begun_with, open, others};
+use super::roots::{roots as roots_with, written};
+use super::{Memory, Off, WRITER, create, fresh, head, look, opened, recovery_key, room, roots};
 use crate::disk::{Found, StateDisk, prepare};
 use crate::refusal::Refusal;
+use crate::{Beside, Import, import};
 
 /// Records of a history, whose lengths change: some have one sector, some have several.
 fn record(epoch: u64) -> Vec<u8> {
@@ -74,6 +77,36 @@ fn a_disk_that_is_being_prepared_is_none_before_it_is_empty() {
             Ok(Found::Empty) => assert!(done.is_ok() || left == 4, "{left}"),
             Ok(Found::Record(head)) => assert_eq!((head.epoch(), left), (2, 0)),
             Err(refusal) => assert_eq!(refusal, Refusal::Unmarked, "{left}"),
+        }
+    }
+}
+
+/// Between the two there is never an empty disk, on which the next boot would make a new TPM, and never one that is no
+/// state disk: the operator begins again where the power went.
+#[test]
+fn an_import_that_is_cut_leaves_the_record_that_was_there_or_the_whole_one() {
+    let from = written(&roots_with(1, Some(7), Some(3)));
+    // The imported record would have either slot.
+    for records in 1..=6 {
+        let to = begun_with(records);
+        let (exported, addressee) = (head(&from).unwrap(), head(&to).unwrap());
+        let bring = |disk: &mut Memory| {
+            let what = Import { from: &exported, tpm: b"state", beside: &Beside::new() };
+            import(disk, &recovery_key(3), &addressee, &what, &fresh(6), &mut room())
+        };
+        let mut done = to.clone();
+        bring(&mut done).unwrap();
+        let (state, epoch) = open(&done, &OTHER, &others()).unwrap();
+        assert!(state == b"state" && epoch > exported.epoch() && epoch > addressee.epoch(), "{epoch}");
+        for left in 0..done.written - to.written {
+            let mut torn = to.clone();
+            torn.left = Some(left);
+            assert!(bring(&mut torn).is_err(), "{left}");
+            torn.left = None;
+            let there = open(&torn, &OTHER, &others());
+            assert_eq!(there, Ok((b"begun".to_vec(), addressee.epoch())), "{records} records, {left} sectors");
+            bring(&mut torn).unwrap();
+            assert_eq!(open(&torn, &OTHER, &others()), Ok((b"state".to_vec(), epoch)));
         }
     }
 }

@@ -2,25 +2,30 @@
 
 use super::roots::{recovered, roots, written};
 use super::{Memory, Off, WRITER, chip, fresh, head, opened_with, recovery_key, room};
-use crate::disk::{Beginning, StateDisk, Writer, look, read_contents, recover, scalar_of_imported};
+use crate::disk::{Beginning, StateDisk, Writer, read_contents, recover, scalar_of_imported};
 use crate::keys::{RecoveryKey, Roots};
-use crate::layout::{Head, Kind};
+use crate::layout::Kind;
 use crate::refusal::{Mismatch, Refusal};
-use crate::{Found, Import, import};
+use crate::{Import, import};
 
 /// The firmware on another chip, with another measurement.
-const OTHER: Writer = Writer { measurement: [0x99; 48], ..WRITER };
+pub(super) const OTHER: Writer = Writer { measurement: [0x99; 48], ..WRITER };
 
-fn others() -> Roots {
+pub(super) fn others() -> Roots {
     Roots { chip: chip(2, &OTHER), ..roots(1, None, Some(3)) }
 }
 
 /// A disk that the other firmware has begun a TPM on.
 fn begun() -> Memory {
+    begun_with(1)
+}
+
+/// The same, with so many records.
+pub(super) fn begun_with(records: usize) -> Memory {
     let mut room = room();
     let (empty, beginning) = (Memory::prepared(), Beginning::new());
     let mut disk = StateDisk::create(empty, &beginning, &OTHER, &others(), fresh(5), &mut room).unwrap();
-    disk.commit(b"begun").unwrap();
+    (0..records).for_each(|_| disk.commit(b"begun").unwrap());
     disk.device().clone()
 }
 
@@ -35,7 +40,7 @@ fn brought(from: &Memory, to: &Memory, key: &RecoveryKey) -> Result<Memory, Refu
     Ok(disk)
 }
 
-fn open(disk: &Memory, writer: &Writer, roots: &Roots) -> Result<(Vec<u8>, u64), Refusal<Off>> {
+pub(super) fn open(disk: &Memory, writer: &Writer, roots: &Roots) -> Result<(Vec<u8>, u64), Refusal<Off>> {
     opened_with(disk, writer, roots, None, 9)
 }
 
@@ -92,10 +97,17 @@ fn not_ours_of_an_import_for_a_firmware_that_wants_a_share() {
 fn a_scalar_follows_from_an_imported_record_and_from_no_other() {
     let from = written(&roots(1, None, Some(3)));
     let disk = brought(&from, &begun(), &recovery_key(3)).unwrap();
-    let scalar = |disk: &Memory, roots: &Roots| scalar_of_imported::<Off>(&head(disk).unwrap(), roots).map(|it| *it);
-    assert_eq!(scalar(&disk, &others()).unwrap(), scalar(&disk, &others()).unwrap());
-    assert_eq!(scalar(&disk, &roots(1, None, Some(3))), Err(Refusal::NotOurs(Mismatch::Key)));
-    assert_ne!(scalar(&disk, &others()).ok(), scalar(&from, &roots(1, None, Some(3))).ok());
+    let scalar = |disk: &Memory, writer: &Writer, roots: &Roots| {
+        scalar_of_imported::<Off>(&head(disk).unwrap(), writer, roots, roots.bits()).map(|it| *it)
+    };
+    let first = roots(1, None, Some(3));
+    assert_eq!(scalar(&disk, &OTHER, &others()).unwrap(), scalar(&disk, &OTHER, &others()).unwrap());
+    assert_eq!(scalar(&disk, &OTHER, &first), Err(Refusal::NotOurs(Mismatch::Key)));
+    assert_ne!(scalar(&disk, &OTHER, &others()).ok(), scalar(&from, &WRITER, &first).ok());
+    // What can be seen comes first.
+    assert_eq!(scalar(&disk, &WRITER, &first), Err(Refusal::NotOurs(Mismatch::Measurement)));
+    let with_share = roots(2, Some(7), Some(3));
+    assert_eq!(scalar(&disk, &OTHER, &with_share), Err(Refusal::NotOurs(Mismatch::Roots)));
 }
 
 /// A record of the firmware's own is no import, and an import no record of its own.
@@ -114,25 +126,4 @@ fn damaged_of_a_record_whose_kind_was_changed() {
     assert_eq!(refusal, Err(Refusal::Damaged(crate::Part::Authentication(1))));
     let imported = brought(&written(&roots(1, Some(7), Some(3))), &begun(), &recovery_key(3)).unwrap();
     assert_eq!(open(&mend(imported, Kind::State), &OTHER, &others()), Err(Refusal::NotOurs(Mismatch::Key)));
-}
-
-#[test]
-fn an_import_that_is_cut_leaves_no_state_or_the_whole_one() {
-    let (from, to) = (written(&roots(1, Some(7), Some(3))), begun());
-    let done = brought(&from, &to, &recovery_key(3)).unwrap();
-    for left in 0..done.written - to.written {
-        let mut torn = to.clone();
-        torn.left = Some(left);
-        let exported: Head = head(&from).unwrap();
-        let what = Import { from: &exported, tpm: b"state", beside: &crate::Beside::new() };
-        let addressee = head(&to).unwrap();
-        let cut = import(&mut torn, &recovery_key(3), &addressee, &what, &fresh(6), &mut room());
-        assert_eq!(cut, Err(Refusal::Device(Off)), "{left}");
-        torn.left = None;
-        match look(&mut torn) {
-            Ok(Found::Empty) | Err(Refusal::Unmarked) => assert!(left > 0, "{left}"),
-            Ok(Found::Record(head)) => assert_eq!((left, head.epoch()), (0, 1)),
-            Err(other) => panic!("{left}: {other:?}"),
-        }
-    }
 }

@@ -1,10 +1,13 @@
 //! What of an opened state may be seen: names, sizes, counters. Contents of indices, seeds and authorizations are not
 //! among it.
 
+use crate::file::Refused;
 use anyhow::{Context, Result};
 use core::fmt::Write;
 use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store};
-use tpm_core::{Clock, EkTemplate, Entropy, EntropyFailure, Hooks, Locality, MAX_EK_PUBLIC, Tpm};
+use tpm_core::{
+    Clock, EkTemplate, Entropy, EntropyFailure, Hooks, Locality, MAX_EK_PUBLIC, MAX_STATE_SIZE, StateForm, Tpm,
+};
 use zeroize::Zeroizing;
 
 use crate::key::hex;
@@ -49,7 +52,8 @@ pub(crate) struct Inside {
     tpm: Box<Tpm>,
     /// the state as it was read
     state: Zeroizing<Vec<u8>>,
-    generation: u64,
+    /// how often it was saved; a state that waits is no record of a store's
+    generation: Option<u64>,
 }
 
 /// A line: what it is of, and what is said.
@@ -59,12 +63,24 @@ impl Inside {
     /// The TPM in a record of the store's.
     pub(crate) fn open(record: &[u8]) -> Result<Self> {
         let mut buffer = Zeroizing::new(vec![0; MAX_RECORD_SIZE]);
-        let (store, state) = Store::open(Found(record), &mut buffer)?;
-        let state = state.context("there is no TPM in the record")?;
-        let mut inside =
-            Self { tpm: Box::new(Tpm::blank()), state: Zeroizing::new(state.to_vec()), generation: store.generation() };
-        inside.tpm.import(state, &mut Hooks { entropy: &mut System, clock: &mut Still })?;
+        let (store, state) = Store::open(Found(record), &mut buffer).ok().ok_or(Refused::Contents)?;
+        Self::of(state.ok_or(Refused::Contents)?, Some(store.generation()))
+    }
+
+    /// The TPM that a whole state is of, as after a loss of power.
+    pub(crate) fn open_whole(state: &[u8]) -> Result<Self> {
+        let running = Self::of(state, None)?;
+        let mut buffer = Zeroizing::new(vec![0; MAX_STATE_SIZE]);
+        let length = running.tpm.export(StateForm::PoweredOff, &mut buffer)?;
+        let mut inside = Self::of(&buffer[..length], None)?;
+        inside.state = running.state;
         Ok(inside)
+    }
+
+    fn of(state: &[u8], generation: Option<u64>) -> Result<Self> {
+        let mut tpm = Box::new(Tpm::blank());
+        tpm.import(state, &mut Hooks { entropy: &mut System, clock: &mut Still })?;
+        Ok(Self { tpm, state: Zeroizing::new(state.to_vec()), generation })
     }
 
     /// Whether nothing at all differs, secrets included.
@@ -86,7 +102,9 @@ impl Inside {
     pub(crate) fn facts(&mut self) -> Result<(Vec<Fact>, Vec<u32>)> {
         let mut facts: Vec<Fact> = Vec::new();
         let mut say = |what: &str, text: String| facts.push((what.to_owned(), text));
-        say("commits of the TPM", self.generation.to_string());
+        if let Some(generation) = self.generation {
+            say("commits of the TPM", generation.to_string());
+        }
         let seed = self.tpm.endorsement_seed_id().map_or_else(|| "none".to_owned(), |id| hex(&id));
         say("endorsement seed, its name", seed);
         let mut public = [0; MAX_EK_PUBLIC];

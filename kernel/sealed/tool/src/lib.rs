@@ -8,9 +8,11 @@
 //! | `file` | a disk that is a file or a block device, and an exported record |
 //! | `key` | keys as text |
 //! | `owner` | what a state's owner signs |
+//! | `contents` | what an opened record holds: a TPM, one that waits, or where it has gone |
 //! | `inside` | what of an opened state may be seen |
 //! | `verbs` | what the program does |
 
+mod contents;
 mod file;
 mod inside;
 mod key;

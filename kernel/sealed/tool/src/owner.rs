@@ -38,7 +38,7 @@ impl Rng for System {
 
 /// The private key that these octets are.
 fn private(octets: &[u8; 32]) -> Result<Scalar> {
-    let extracted = hkdf_extract(HashAlg::Sha384, &[], &[octets]);
+    let extracted = Zeroizing::new(hkdf_extract(HashAlg::Sha384, &[], &[octets]));
     let mut wide = Zeroizing::new([0; WIDE]);
     let expanded = hkdf_expand(HashAlg::Sha384, extracted.as_slice(), &[b"Quoin migration 1: owner's key"], &mut *wide);
     expanded.ok().context("no key follows from it")?;

@@ -1,7 +1,8 @@
 //! What the program does.
 
+use crate::contents::Contents;
 use crate::file::{Disk, Record, Refused, write_new};
-use crate::inside::{Fact, Inside};
+use crate::inside::Fact;
 use crate::key::{self, hex};
 use crate::owner;
 use crate::{Cli, Done, Verb};
@@ -152,6 +153,10 @@ impl Unsealed {
     fn tpm(&self) -> &[u8] {
         &self.room[self.opened.tpm.clone()]
     }
+
+    fn contents(&self, head: &Head) -> Result<Contents> {
+        Contents::open(head.kind(), &self.opened.beside, self.tpm())
+    }
 }
 
 fn record_of(path: &Path) -> Result<Record> {
@@ -171,9 +176,7 @@ fn show(path: &Path, recovery_key: Option<&Path>) -> Result<String> {
     let mut facts = outside(&record.head);
     if let Some(key) = recovery_key {
         let unsealed = Unsealed::of(&record, &key::read(key)?).with_context(|| path.display().to_string())?;
-        if !unsealed.tpm().is_empty() {
-            facts.extend(Inside::open(unsealed.tpm())?.facts()?.0);
-        }
+        facts.extend(unsealed.contents(&record.head)?.facts()?.0);
     }
     Ok(lines(&facts))
 }
@@ -185,10 +188,8 @@ fn check(path: &Path, recovery_key: Option<&Path>) -> Result<String> {
         return Ok(format!("epoch {epoch}: label, heads and contents have their digests; nothing was opened\n"));
     };
     let unsealed = Unsealed::of(&record, &key::read(key)?).with_context(|| path.display().to_string())?;
-    if !unsealed.tpm().is_empty() {
-        Inside::open(unsealed.tpm())?;
-    }
-    Ok(format!("epoch {epoch}: it opens, it is authentic, and a TPM is made of it\n"))
+    let verdict = unsealed.contents(&record.head)?.verdict();
+    Ok(format!("epoch {epoch}: it opens, it is authentic, and {verdict}\n"))
 }
 
 fn export(disk: &Path, file: &Path, recovery_key: &Path) -> Result<String> {
@@ -213,7 +214,16 @@ fn import_as_it_is(file: &Path, disk: &Path) -> Result<String> {
 
 fn import_for(file: &Path, disk: &Path, key: &RecoveryKey, attested: &[u8; 32]) -> Result<String> {
     let (record, unsealed) = opened(file, key)?;
-    let facts = Inside::open(unsealed.tpm())?.facts()?.0;
+    let mut contents = unsealed.contents(&record.head)?;
+    let in_the_way = match &contents {
+        Contents::Lives(_) => None,
+        Contents::Waits(..) => Some("the TPM in it waits for its receipt: two would live when that comes"),
+        Contents::Moved(_) => Some("the TPM has moved: there is none in it"),
+    };
+    if let Some(why) = in_the_way {
+        bail!(InTheWay(format!("{}: {why}", file.display())));
+    }
+    let facts = contents.facts()?.0;
     let ek = lines(&facts.into_iter().filter(|(what, _)| what.starts_with("EK")).collect::<Vec<_>>());
     let ek = ek.trim_end();
     let mut device = Disk::open_to_write(disk)?;
@@ -230,13 +240,12 @@ fn import_for(file: &Path, disk: &Path, key: &RecoveryKey, attested: &[u8; 32]) 
     let fresh = Fresh::draw(getrandom::fill).context("the system gives no random octets")?;
     let mut room = vec![0; ROOM];
     let what = Import { from: &record.head, tpm: unsealed.tpm(), beside: &unsealed.opened.beside };
-    sealed::import(&mut device, key, &addressee, &what, &fresh, &mut room)
+    let epoch = sealed::import(&mut device, key, &addressee, &what, &fresh, &mut room)
         .with_context(|| disk.display().to_string())?;
     Ok(format!(
-        "{}: epoch {}, for the firmware with the measurement {}\n{} (compare it with what your verifier knows: who has the \
+        "{}: epoch {epoch}, for the firmware with the measurement {}\n{} (compare it with what your verifier knows: who has the \
          exported file could have made another)\n",
         disk.display(),
-        record.head.epoch() + 1,
         hex(addressee.measurement()),
         ek
     ))
@@ -248,7 +257,7 @@ fn diff(old: &Path, new: &Path, recovery_key: &Path, new_recovery_key: Option<&P
     let ((old, old_unsealed), (new, new_unsealed)) =
         (opened(old, &key)?, opened(new, new_key.as_ref().unwrap_or(&key))?);
     let (mut old_facts, mut new_facts) = (outside(&old.head), outside(&new.head));
-    let (mut old_tpm, mut new_tpm) = (Inside::open(old_unsealed.tpm())?, Inside::open(new_unsealed.tpm())?);
+    let (mut old_tpm, mut new_tpm) = (old_unsealed.contents(&old.head)?, new_unsealed.contents(&new.head)?);
     let (old_inside, old_indices) = old_tpm.facts()?;
     let (new_inside, new_indices) = new_tpm.facts()?;
     let seen_same = old_inside == new_inside;
@@ -266,12 +275,13 @@ fn diff(old: &Path, new: &Path, recovery_key: &Path, new_recovery_key: Option<&P
         }
     }
     let both: Vec<u32> = old_indices.into_iter().filter(|index| new_indices.contains(index)).collect();
-    let contents = old_tpm.other_contents(&new_tpm, &both);
+    let (old_tpm, new_tpm) = (old_tpm.inside(), new_tpm.inside());
+    let contents = old_tpm.zip(new_tpm).map_or_else(Vec::new, |(old, new)| old.other_contents(new, &both));
     for index in &contents {
         let _ = writeln!(text, "!index {index:#010x}: its contents differ");
     }
-    let same = old_tpm.is_same(&new_tpm);
-    if !same && seen_same && contents.is_empty() {
+    let is_same = old_tpm.zip(new_tpm).is_none_or(|(old, new)| old.is_same(new));
+    if !is_same && seen_same && contents.is_empty() {
         let _ = writeln!(text, "!something differs that is not shown: a secret, a counter, or what time has changed");
     }
     let status = if text.is_empty() { 0 } else { 6 };

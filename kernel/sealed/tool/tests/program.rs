@@ -4,6 +4,7 @@ use client::cc;
 use client::codes::OWNER;
 use client::command::{tpm2b, with_passwords};
 use client::platform::{CountedEntropy, ManualClock};
+use migration::{Pending, Receipt, Tombstone};
 use sealed::layout::{MIN_SECTORS, ROOM, SLOTS};
 use sealed::{Beginning, BlockDevice, Found, Fresh, RecoveryPoint, Root, Roots, SECTOR, StateDisk, Writer};
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 use tpm_core::store::{MAX_RECORD_SIZE, Store};
-use tpm_core::{Hooks, Locality, Tpm};
+use tpm_core::{Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quoin-state");
 
@@ -52,14 +53,10 @@ impl Firmware {
         Roots { chip: Root::new([self.chip; 32]), share: None, recovery: self.recovery.clone() }
     }
 
-    /// Boots, runs commands, and ends; the state digest then.
-    fn boot(&self, path: &Path, commands: &[Vec<u8>]) -> Result<[u8; 32], String> {
+    /// What is on the disk, or the beginning of what will be.
+    fn open(&self, path: &Path) -> Result<StateDisk<Vec<u8>, Disk>, String> {
         let mut disk = Disk(OpenOptions::new().read(true).write(true).open(path).unwrap());
-        let mut seed = 0;
-        let fresh = Fresh::draw(|out| {
-            seed += 1;
-            File::open("/dev/urandom").and_then(|mut random| random.read_exact(out))
-        });
+        let fresh = Fresh::draw(|out| File::open("/dev/urandom").and_then(|mut random| random.read_exact(out)));
         let (fresh, room) = (fresh.unwrap(), vec![0; ROOM]);
         let found = sealed::disk::look(&mut disk).map_err(|refusal| refusal.to_string())?;
         let disk = match found {
@@ -69,8 +66,13 @@ impl Firmware {
                 StateDisk::open(disk, &head, &self.writer, &roots.0, &roots.1, None, fresh, room)
             }
         };
+        disk.map_err(|refusal| refusal.to_string())
+    }
+
+    /// Boots, runs commands, and ends; the state digest then.
+    fn boot(&self, path: &Path, commands: &[Vec<u8>]) -> Result<[u8; 32], String> {
         let mut buffer = vec![0; MAX_RECORD_SIZE];
-        let (mut store, state) = Store::open(disk.map_err(|refusal| refusal.to_string())?, &mut buffer).unwrap();
+        let (mut store, state) = Store::open(self.open(path)?, &mut buffer).unwrap();
         // Two TPMs are two.
         let mut entropy = CountedEntropy { count: u64::from(self.chip) << 32, dry: false };
         let mut clock = ManualClock(0);
@@ -89,7 +91,37 @@ impl Firmware {
         }
         Ok(*store.disk().digest())
     }
+
+    /// A state has come to the disk, and waits there for its receipt.
+    fn wait(&self, path: &Path) {
+        let mut entropy = CountedEntropy { count: u64::from(self.chip) << 32, dry: false };
+        let hooks = &mut Hooks { entropy: &mut entropy, clock: &mut ManualClock(0) };
+        let mut tpm = Box::new(Tpm::blank());
+        tpm.manufacture(hooks).unwrap();
+        let startup = with_passwords(cc::STARTUP, &[], &[], &[0, 0]);
+        for command in [vec![startup], index(0x0150_0000, 1)].concat() {
+            let mut response = vec![0; 4096];
+            tpm.execute(hooks, Locality::ZERO, &command, &mut response);
+            assert_eq!(response[6..10], [0; 4], "{command:x?}");
+        }
+        let mut state = vec![0; MAX_STATE_SIZE];
+        let length = tpm.export(StateForm::Whole, &mut state).unwrap();
+        let promise = RECEIPT.promise();
+        let pending = Pending { identity: [7; 32], epoch: 41, boot_nonce: [8; 32], from: [0x2b; 48], promise };
+        migration::disk::keep(&mut self.open(path).unwrap(), &pending, &state[..length]).unwrap();
+    }
+
+    /// The TPM on the disk moves away.
+    fn leave(&self, path: &Path) {
+        let mut disk = self.open(path).unwrap();
+        let (identity, epoch) = (*disk.identity(), disk.epoch());
+        let tombstone = Tombstone { identity, epoch, to: [0x3c; 48], chip: [0x4d; 64], receipt: RECEIPT };
+        migration::disk::entomb(&mut disk, &tombstone).unwrap();
+    }
 }
+
+/// What nobody but the two firmwares may know before the TPM has left.
+const RECEIPT: Receipt = Receipt([0xe5; 32]);
 
 /// A folder with a disk, a recovery key, and the firmware of its first chip.
 struct Place {
@@ -343,6 +375,83 @@ fn diff_tells_what_differs_and_no_secret() {
     place.first.boot(&disk, &[change]).unwrap();
     let text = String::from_utf8(place.run(&["diff", "@third", "@disk", "--recovery-key", "@key"]).stdout).unwrap();
     assert!(text.contains("TPM_PT_PERMANENT") && !text.contains("hush"), "{text}");
+}
+
+/// Between the state and its receipt the destination's disk is whole, whatever becomes of the source.
+#[test]
+fn a_state_that_waits_for_its_receipt_is_shown_checked_and_compared() {
+    let place = Place::new();
+    let disk = place.disk("disk");
+    place.first.wait(&disk);
+    let shown = said(&place.run(&["show", "@disk", "--recovery-key", "@key"]));
+    for line in [
+        "handover: the TPM waits here for the receipt of the firmware from which it comes",
+        "last epoch there: 41",
+        &format!("measurement of that firmware: {}", "2b".repeat(48)),
+    ] {
+        assert!(shown.lines().any(|said| said == line), "{line}\n{shown}");
+    }
+    assert!(shown.contains("index 0x01500000: 8 octets"), "{shown}");
+    let checked = said(&place.run(&["check", "@disk", "--recovery-key", "@key"]));
+    assert!(checked.contains("a TPM is made of it, once its receipt has come"), "{checked}");
+    said(&place.run(&["export", "@disk", "@saved", "--recovery-key", "@key"]));
+    assert_eq!(said(&place.run(&["diff", "@saved", "@disk", "--recovery-key", "@key"])), "");
+    // A TPM that lives is another thing, and is compared all the same.
+    let lives = place.disk("lives");
+    place.first.boot(&lives, &[]).unwrap();
+    let differs = place.run(&["diff", "@lives", "@disk", "--recovery-key", "@key"]);
+    assert_eq!(differs.status.code(), Some(6), "{differs:?}");
+    let text = String::from_utf8(differs.stdout).unwrap();
+    assert!(text.contains("+handover: ") && text.contains("+index 0x01500000"), "{text}");
+}
+
+#[test]
+fn what_is_left_of_a_tpm_that_has_moved_is_shown_checked_and_compared_without_its_receipt() {
+    let place = Place::new();
+    let disk = place.disk("disk");
+    place.first.boot(&disk, &[]).unwrap();
+    said(&place.run(&["export", "@disk", "@before", "--recovery-key", "@key"]));
+    place.first.leave(&disk);
+    let shown = said(&place.run(&["show", "@disk", "--recovery-key", "@key"]));
+    for line in [
+        "record: what is left of a TPM that has moved",
+        "handover: the TPM has moved from here",
+        "last epoch here: 1",
+        &format!("measurement of the firmware that has it: {}", "3c".repeat(48)),
+        &format!("chip of that firmware: {}", "4d".repeat(64)),
+    ] {
+        assert!(shown.lines().any(|said| said == line), "{line}\n{shown}");
+    }
+    let checked = said(&place.run(&["check", "@disk", "--recovery-key", "@key"]));
+    assert!(checked.contains("the TPM has moved"), "{checked}");
+    let differs = place.run(&["diff", "@before", "@disk", "--recovery-key", "@key"]);
+    assert_eq!(differs.status.code(), Some(6), "{differs:?}");
+    let text = String::from_utf8(differs.stdout).unwrap();
+    assert!(text.contains("+handover: the TPM has moved from here"), "{text}");
+    assert!(text.contains("-endorsement seed, its name: "), "{text}");
+    assert!(!shown.contains("e5e5") && !text.contains("e5e5"), "the receipt is not shown");
+    said(&place.run(&["export", "@disk", "@after", "--recovery-key", "@key"]));
+    assert_eq!(said(&place.run(&["diff", "@after", "@disk", "--recovery-key", "@key"])), "");
+}
+
+/// With the recovery key a second TPM could be made of the one that waits, and none of one that has moved.
+#[test]
+fn only_a_tpm_that_lives_is_imported_for_another_firmware() {
+    let place = Place::new();
+    let second = Firmware { chip: 2, recovery: place.first.recovery.clone(), ..place.first };
+    let (waits, gone, new) = (place.disk("waits"), place.disk("gone"), place.disk("new"));
+    place.first.wait(&waits);
+    place.first.boot(&gone, &[]).unwrap();
+    place.first.leave(&gone);
+    let attested = hex(&second.boot(&new, &[]).unwrap());
+    let before = fs::read(&new).unwrap();
+    for (file, said) in [("@waits", "waits for its receipt"), ("@gone", "has moved")] {
+        let import = ["import", file, "@new", "--recovery-key", "@key", "--attested", &attested];
+        let (status, error) = refused(&place.run(&import));
+        assert_eq!(status, 7, "{file}: {error}");
+        assert!(error.contains(said), "{error}");
+        assert!(fs::read(&new).unwrap() == before, "nothing was lost");
+    }
 }
 
 #[test]

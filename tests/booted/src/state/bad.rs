@@ -18,7 +18,7 @@ use host::psp::Identity;
 use host::relay::Relay;
 use sealed::SECTOR;
 
-/// The sectors of the heads, and of the contents behind them (docs/persistence.md, "The disk, version 1").
+/// The sectors of the heads, and of the contents behind them (docs/persistence.md, "The disk, version 2").
 const HEADS: [u64; 2] = [2048, 4096];
 const CONTENTS: u64 = 8;
 

@@ -2,7 +2,7 @@
 //! TPM2_PCR_Extend, which does not touch the disk.
 
 use super::number::{self, checked};
-use super::{begun, start, start_with};
+use super::{begun, start_with};
 use crate::{Totals, case};
 use anyhow::{Context, Result, ensure};
 use client::cc;
@@ -10,10 +10,8 @@ use client::command::with_passwords;
 use client::history::startup;
 use core::time::Duration;
 use host::boot::Built;
-use host::devices::FileDisk;
 use host::nbd::{Counts, Served};
 use host::psp::Identity;
-use host::qemu::Folder;
 use host::relay::Relay;
 use std::time::Instant;
 
@@ -56,46 +54,41 @@ pub(super) fn counted(built: &Built) -> Result<Totals> {
     Ok(totals)
 }
 
-/// Medians of so many commands each, with a file of this computer's as the disk, and without one.
-pub(super) fn measured(kept: &Built, allowed: &Built, count: u32) -> Result<String> {
-    let folder = Folder::new()?;
-    let disk = folder.path().join("state.disk");
-    FileDisk::prepare(&disk)?;
-    let with = medians(kept, Some(&disk), count)?;
-    let without = medians(allowed, None, count)?;
-    let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1000.0);
-    Ok(format!(
-        "TPM2_NV_Write {} ms with the disk and {} without, TPM2_PCR_Extend {} and {}: medians of {count} commands, through the payload's serial port, in the machine",
-        ms(with[0]),
-        ms(without[0]),
-        ms(with[1]),
-        ms(without[1])
-    ))
-}
-
-fn medians(built: &Built, disk: Option<&std::path::Path>, count: u32) -> Result<[Duration; 2]> {
-    let mut qemu = start(built, disk, &Identity::development())?;
-    host::boot::hear_until_guest(&mut qemu, &built.image, |_, _| {})?;
-    let mut relay = qemu.relay()?;
+/// What the disk adds to a command, as it is seen there: a disk in this program's memory, so that what a medium needs
+/// comes besides. Medians of so many commands each.
+pub(super) fn measured(built: &Built, count: u32) -> Result<String> {
+    let disk = Served::new(super::cuts::empty()?)?;
+    let qemu = start_with(built, disk.options(), &Identity::development())?;
+    let (_qemu, mut relay) = begun(built, qemu, 0)?;
     for command in [startup(), number::define(), number::write(0)] {
         checked(&mut relay, &command)?;
     }
-    let mut writes = times(&mut relay, count, |n| number::write(n.into()))?;
-    let mut extends = times(&mut relay, count, |_| extend())?;
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().context("no times")
-    };
-    Ok([median(&mut writes)?, median(&mut extends)?])
+    let (mut waits, mut writes, mut extends) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 1..=count {
+        let _ = disk.span();
+        writes.push(time(&mut relay, &number::write(n.into()))?);
+        waits.push(disk.span().context("a number was written, and not to the disk")?);
+        extends.push(time(&mut relay, &extend())?);
+        ensure!(disk.span().is_none(), "TPM2_PCR_Extend has written to the disk");
+    }
+    let [waits, writes, extends] = [waits, writes, extends].map(median);
+    Ok(format!(
+        "TPM2_NV_Write {} ms, from the arrival of its first write at the disk to the end of its last flush, of {} until \
+         its answer; TPM2_PCR_Extend nothing, of {}: medians of {count} commands, through the payload's serial port, in \
+         the machine, with a disk in memory behind NBD",
+        waits?, writes?, extends?
+    ))
 }
 
-fn times(relay: &mut dyn Relay, count: u32, command: impl Fn(u32) -> Vec<u8>) -> Result<Vec<Duration>> {
-    let mut times = Vec::new();
-    for n in 1..=count {
-        let command = command(n);
-        let started = Instant::now();
-        checked(relay, &command)?;
-        times.push(started.elapsed());
-    }
-    Ok(times)
+fn time(relay: &mut dyn Relay, command: &[u8]) -> Result<Duration> {
+    let started = Instant::now();
+    checked(relay, command)?;
+    Ok(started.elapsed())
+}
+
+/// The middle one, in milliseconds.
+fn median(mut times: Vec<Duration>) -> Result<String> {
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).context("no times")?;
+    Ok(format!("{:.2}", middle.as_secs_f64() * 1000.0))
 }

@@ -4,6 +4,7 @@ use super::curve::Curve;
 use crate::Error;
 use crate::num::pad_left;
 use crate::secret::Secret;
+use zeroize::Zeroize;
 
 /// The longest coordinate or scalar, in bytes.
 pub const MAX_SIZE: usize = 66;
@@ -45,6 +46,14 @@ pub struct Point {
     pub(super) curve: Curve,
     pub(super) x: Number,
     pub(super) y: Number,
+}
+
+/// Most points are public. One that two sides agree on is not, and is wiped by whoever has it.
+impl Zeroize for Point {
+    fn zeroize(&mut self) {
+        self.x.bytes.zeroize();
+        self.y.bytes.zeroize();
+    }
 }
 
 impl Point {

@@ -106,6 +106,7 @@ fn a_tpm_leaves_and_arrives_and_answers_in_one_place() {
     assert_eq!((arrival.identity, arrival.from, arrival.last), (IDENTITY, OLD, (7, [3; 32])));
     assert_eq!((berth.lives, stand), (Some(arrival), Stand::Moved));
     assert_eq!(code(&mut source.machine, GET_RANDOM), FAILURE);
+    assert!(source.machine.with(|tpm, _| tpm.endorsement_seed_id()).is_none(), "its secrets are not there any more");
     // Nobody starts it: it goes on.
     assert_eq!(code(&mut arrived, GET_RANDOM), SUCCESS);
     assert_eq!(code(&mut arrived, STARTUP), INITIALIZE);
