@@ -5,20 +5,24 @@
 //! made without a machine.
 
 use super::{Totals, case, others};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use host::boot::{self, Built};
 use host::collect::{self, Through, VTPM_GUID};
 use host::figures::{self, Figure};
 use host::qemu::Folder;
 use host::relay::{AttestCall, Attestation, Relay, result_name};
 use quoin_verify::digest::hex;
+use quoin_verify::evidence::boot_log::extended;
+use quoin_verify::evidence::event_log::EventLog;
 use quoin_verify::evidence::folder::{Evidence, Kind};
 use quoin_verify::evidence::manifest;
 use quoin_verify::flips::flips;
 use quoin_verify::input;
+use quoin_verify::predict::{Pcr, Prediction};
 use quoin_verify::tcti::gather::{Request, gather};
 use quoin_verify::verdict::Verdict;
 use quoin_verify::{Expectations, Step};
+use sha2::{Digest, Sha256};
 use std::process::{Command, Output};
 
 /// Boots, gathers evidence, and judges it as it is and with each of many bits flipped.
@@ -48,6 +52,7 @@ pub fn run(built: &Built) -> Result<Totals> {
         "a verifier that brings nothing is given a report by the EK's certificate",
         certified.and_then(|certified| carried(certified, &expectations)),
     );
+    totals += case("what is predicted of the image's PCRs is what is quoted", predicted(built, &gathered));
     totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
     totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
     totals += others::cases(&gathered);
@@ -78,6 +83,20 @@ fn listed(relay: &mut dyn Relay, gathered: &Evidence) -> Result<Evidence> {
     ensure!(unknown.rax == INVALID_PARAMETER, "version 2: {}", result_name(unknown.rax));
     let Evidence { ark, ask, vcek, nonce, .. } = gathered.clone();
     Ok(Evidence { kind: Kind::Report, report, manifest, ark, ask, vcek, nonce, ..Evidence::default() })
+}
+
+/// Every PCR is as the file says before any boot, and as the challenger has extended it since.
+pub(super) fn predicted(built: &Built, evidence: &Evidence) -> Result<()> {
+    let challengers = EventLog::parse(&evidence.events)?.events;
+    let pcrs = Prediction::of(&built.image.bytes)?.pcrs();
+    ensure!(pcrs.len() == 24 && evidence.pcrs.len() == 24 * 32, "{} PCRs", pcrs.len());
+    for ((number, predicted), quoted) in (0_u32..).zip(pcrs).zip(evidence.pcrs.chunks_exact(32)) {
+        let Pcr::Known(value) = predicted else { bail!("PCR {number} is not known before the boot: {predicted:?}") };
+        let its = challengers.iter().filter(|event| event.pcr == number);
+        let value = its.fold(value, |value, event| extended(&value, &Sha256::digest(event.measured())));
+        ensure!(value == quoted, "PCR {number} is {}, and {} was predicted", hex(quoted), hex(&value));
+    }
+    Ok(())
 }
 
 fn judged(evidence: &Evidence, expectations: &Expectations) -> Result<()> {

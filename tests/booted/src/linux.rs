@@ -4,7 +4,7 @@
 //! The guest's own checks are those of tests/guest/linux/init. Where the packages cannot be had the suite fails and
 //! says what is missing.
 
-use super::evidence::verb_with;
+use super::evidence::{predicted, verb_with};
 use super::{Totals, case};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -57,6 +57,7 @@ pub fn run() -> Result<Totals> {
         "`xtask verify` accepts its evidence",
         verb_with(&built, &evidence, 0, &["verified: 20 steps ok", &command_line]),
     );
+    totals += case("what is predicted of the image's PCRs is what is quoted", predicted(&built, &evidence));
     totals += case("a changed boot log is refused, with PCR and event", changed_log(&built, &evidence));
     totals += case(
         "another word on the command line: another launch, refused with PCR 8 and the event",
