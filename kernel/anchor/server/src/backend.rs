@@ -1,7 +1,7 @@
-//! Where entries are kept.
-//!
-//! Whoever writes another backend (etcd, a transaction that compares the key's revision) has to keep what
-//! [`Backend::update`] says; the rest of the program knows no database.
+//! Where entries are kept: in a file of the anchor's folder, or in an operator's etcd ([`etcd`]). Whoever writes
+//! another backend has to keep what [`Backend::update`] says; the rest of the program knows no database.
+
+pub mod etcd;
 
 use anchor::keeper::Entry;
 use anchor::wire::Key;
@@ -42,13 +42,15 @@ pub struct Note {
 }
 
 /// How an entry changes: what is there, and of how many TPMs there are entries; what shall be there, or nothing if it
-/// stays as it is.
+/// stays as it is. Asked again where another has come before, or where it is not known whether a change was made: what
+/// is there may then follow from what this has said before. What it says last counts.
 pub type Change<'a> = &'a mut dyn FnMut(Option<Kept>, u64) -> Option<Kept>;
 
 /// A database of entries.
 pub trait Backend: Send + Sync {
     /// Changes an entry. No other change of it comes between reading and writing, and when this returns the new entry
-    /// is there whatever happens. With an error it may be there or not.
+    /// is there whatever happens. With an error it may be there or not, or come to be there as long as no other change
+    /// does: as a request would that was on its way for so long.
     fn update(&self, subject: &Subject, change: Change<'_>, note: Option<&Note>) -> Result<()>;
     /// Shows every entry.
     fn each(&self, see: &mut dyn FnMut(Subject, Kept)) -> Result<()>;
@@ -59,6 +61,7 @@ pub trait Backend: Send + Sync {
 const TPMS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tpms");
 const NOTES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("notes");
 const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("about");
+/// Of what is kept.
 const VERSION: &[u8] = &[1];
 /// A page cache of the default size, a gigabyte, is not what a small server takes.
 const CACHE: usize = 8 << 20;

@@ -1,6 +1,7 @@
-//! The operator's commands. A server that runs has the database for itself, so it is asked, at a socket in its folder,
-//! which only the folder's owner reaches; else the database is opened.
+//! The operator's commands. A server that runs has the database, in a file for itself, so it is asked, at a socket in
+//! its folder, which only the folder's owner reaches; else the database is opened.
 
+use crate::backend::etcd::Options;
 use crate::backend::{Backend, Kept, Note, Subject};
 use crate::folder::Folder;
 use crate::serve::now;
@@ -41,6 +42,24 @@ impl Act {
             Self::Enrol => "enrolled",
         }
     }
+}
+
+/// Options of `adopt`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Adopt {
+    /// The anchor's folder, in which the key is.
+    folder: PathBuf,
+    /// What other anchors have exported: of as many as make a quorum.
+    #[arg(required = true)]
+    exports: Vec<PathBuf>,
+    /// How many anchors make a quorum.
+    #[arg(long, value_name = "K")]
+    quorum: usize,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    etcd: Options,
 }
 
 /// An act, and why.
@@ -202,7 +221,7 @@ fn carry_out(deed: &Deed, backend: &dyn Backend) -> Result<String> {
 }
 
 /// Asks a server that runs in this folder, or the database itself.
-fn ask(folder: &Path, asked: &Asked) -> Result<Told> {
+fn ask(folder: &Path, etcd: &Options, asked: &Asked) -> Result<Told> {
     let control = Folder::control(folder);
     let told = match UnixStream::connect(&control) {
         Ok(mut stream) => {
@@ -213,7 +232,7 @@ fn ask(folder: &Path, asked: &Asked) -> Result<Told> {
             serde_json::from_str(&text).context("the server says something else than it should")?
         }
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            tell(asked, &Folder::open(folder)?.database()?)?
+            tell(asked, &*Folder::open(folder)?.database(etcd)?)?
         }
         Err(error) => return Err(error).with_context(|| format!("cannot ask at {}", control.display())),
     };
@@ -224,14 +243,14 @@ fn ask(folder: &Path, asked: &Asked) -> Result<Told> {
 }
 
 /// `forget`, `hold`, `release`, `enrol`.
-pub(crate) fn act(folder: &Path, deed: &Deed) -> Result<()> {
-    let Told::Done(said) = ask(folder, &Asked::Do(deed.clone()))? else { bail!("another answer") };
+pub(crate) fn act(folder: &Path, etcd: &Options, deed: &Deed) -> Result<()> {
+    let Told::Done(said) = ask(folder, etcd, &Asked::Do(deed.clone()))? else { bail!("another answer") };
     say(&format!("{said}\n"))
 }
 
 /// `show`.
-pub(crate) fn show(folder: &Path, json: bool) -> Result<()> {
-    let Told::Shown(shown) = ask(folder, &Asked::Show)? else { bail!("another answer") };
+pub(crate) fn show(folder: &Path, etcd: &Options, json: bool) -> Result<()> {
+    let Told::Shown(shown) = ask(folder, etcd, &Asked::Show)? else { bail!("another answer") };
     if json {
         return say(&format!("{}\n", serde_json::to_string_pretty(&shown)?));
     }
@@ -253,15 +272,16 @@ pub(crate) fn show(folder: &Path, json: bool) -> Result<()> {
 }
 
 /// `export`.
-pub(crate) fn export(folder: &Path) -> Result<()> {
+pub(crate) fn export(folder: &Path, etcd: &Options) -> Result<()> {
     let anchor = hex::encode(Folder::open(folder)?.keys.public());
-    let Told::Exported(tpms) = ask(folder, &Asked::Export)? else { bail!("another answer") };
+    let Told::Exported(tpms) = ask(folder, etcd, &Asked::Export)? else { bail!("another answer") };
     say(&format!("{}\n", serde_json::to_string(&Export { anchor, tpms })?))
 }
 
 /// `adopt`. K other anchors must have exported all that they know: fewer may not know what this one has promised.
-pub(crate) fn adopt(folder: &Path, files: &[PathBuf], quorum: usize, reason: &str) -> Result<()> {
-    let folder = Folder::open(folder)?;
+pub(crate) fn adopt(args: &Adopt) -> Result<()> {
+    let Adopt { folder, exports: files, quorum, reason, etcd } = args;
+    let (folder, quorum) = (Folder::open(folder)?, *quorum);
     let own = hex::encode(folder.keys.public());
     let (mut tpms, mut by) = (BTreeMap::new(), BTreeSet::new());
     for file in files {
@@ -271,7 +291,7 @@ pub(crate) fn adopt(folder: &Path, files: &[PathBuf], quorum: usize, reason: &st
         by.insert(anchor);
     }
     ensure!(by.len() >= quorum, "these are exports of {} other anchors, not of {quorum}", by.len());
-    let database = folder.new_database()?;
+    let database = folder.new_database(etcd)?;
     let filled = tpms.iter().try_for_each(|(subject, entry): (&Subject, &Entry)| {
         let kept = Kept { entry: *entry, since: now(), changed: now() };
         let note = Note {
@@ -279,12 +299,12 @@ pub(crate) fn adopt(folder: &Path, files: &[PathBuf], quorum: usize, reason: &st
             deed: String::from("adopted"),
             subject: hex::encode(subject),
             epoch: entry.accepted().map(|request| request.head.epoch.get()),
-            reason: reason.to_owned(),
+            reason: reason.clone(),
         };
-        database.update(subject, &mut |_, _| Some(kept), Some(&note))
+        database.backend().update(subject, &mut |_, _| Some(kept), Some(&note))
     });
     if filled.is_err() {
-        folder.remove_database();
+        database.remove();
     }
     filled?;
     say(&format!("{} TPMs are adopted\n", tpms.len()))

@@ -3,12 +3,13 @@
 //! | file | is |
 //! |---|---|
 //! | `key.pem` | its signing key (PKCS #8), for nobody else to read |
-//! | `anchor.redb` | its database |
+//! | `anchor.redb` | its database, where that is not in etcd |
 //! | `control` | the socket of a server that runs, for the operator |
 //!
 //! A key without its database is no anchor any more: it would break promises that it has forgotten. So the database is
 //! made with the key, knows it, and is never made again by itself.
 
+use crate::backend::etcd::{Etcd, Options};
 use crate::backend::{Backend, Redb};
 use anchor::keys::{Keys, P384};
 use anchor::wire::Key;
@@ -18,6 +19,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const KEY: &str = "key.pem";
@@ -32,7 +34,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Makes key and database where there is no key; says the public key.
-    pub(crate) fn make(path: &Path) -> Result<Key> {
+    pub(crate) fn make(path: &Path, etcd: &Options) -> Result<Key> {
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(error).with_context(|| format!("cannot make the folder {}", path.display()));
@@ -42,17 +44,15 @@ impl Folder {
         if path.join(KEY).exists() {
             return Ok(*Self::open(path)?.keys.public());
         }
-        let database = path.join(DATABASE);
-        ensure!(!database.exists(), "{} is there without a key: not this program's work", database.display());
         let (scalar, keys) = fresh()?;
+        let folder = Self { path: path.to_owned(), keys };
         // The database first: a key that is there has always had one.
-        let made = Redb::create(&database, keys.public()).and_then(|_| write_key(path, &scalar));
-        if made.is_err() {
-            // Nothing half made stays.
-            let _ = fs::remove_file(&database);
+        let database = folder.new_database(etcd)?;
+        if let Err(why) = write_key(path, &scalar) {
+            database.remove();
+            return Err(why);
         }
-        made?;
-        Ok(*keys.public())
+        Ok(*folder.keys.public())
     }
 
     /// Opens it.
@@ -68,31 +68,68 @@ impl Folder {
     }
 
     /// Opens the database of this key.
-    pub(crate) fn database(&self) -> Result<Redb> {
+    pub(crate) fn database(&self, etcd: &Options) -> Result<Arc<dyn Backend>> {
         let file = self.path.join(DATABASE);
+        if etcd.is_wanted() {
+            ensure!(!file.exists(), "{} is there: this anchor's database is not in etcd", file.display());
+            return Ok(Arc::new(Etcd::open(etcd, self.keys.public())?));
+        }
         ensure!(
             file.exists(),
             "{} is gone: an anchor that has forgotten what it promised would let old states start. `quoin-anchor adopt` \
-             makes a new one from what other anchors know; or take another folder, with another key",
+             makes a new one from what other anchors know; or take another folder, with another key. (Is it in etcd? \
+             Then --etcd is missing)",
             file.display()
         );
-        Redb::open(&file, self.keys.public())
+        Ok(Arc::new(Redb::open(&file, self.keys.public())?))
     }
 
     /// Makes a database where there is none.
-    pub(crate) fn new_database(&self) -> Result<Redb> {
+    pub(crate) fn new_database(&self, etcd: &Options) -> Result<Made> {
         let file = self.path.join(DATABASE);
         ensure!(!file.exists(), "{} is there: nothing is lost", file.display());
-        Redb::create(&file, self.keys.public())
-    }
-
-    /// Removes a database that could not be filled.
-    pub(crate) fn remove_database(&self) {
-        let _ = fs::remove_file(self.path.join(DATABASE));
+        let anchor = *self.keys.public();
+        Ok(if etcd.is_wanted() {
+            Made::InEtcd(Etcd::create(etcd, &anchor)?)
+        } else {
+            match Redb::create(&file, &anchor) {
+                Ok(made) => Made::InFile(made, file),
+                Err(why) => {
+                    let _ = fs::remove_file(&file);
+                    return Err(why);
+                }
+            }
+        })
     }
 
     pub(crate) fn control(path: &Path) -> PathBuf {
         path.join(CONTROL)
+    }
+}
+
+/// A database that was made now, and goes again if it cannot be filled.
+pub(crate) enum Made {
+    InFile(Redb, PathBuf),
+    InEtcd(Etcd),
+}
+
+impl Made {
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        match self {
+            Self::InFile(made, _) => made,
+            Self::InEtcd(made) => made,
+        }
+    }
+
+    /// Nothing half made stays.
+    pub(crate) fn remove(&self) {
+        let removed = match self {
+            Self::InFile(_, file) => fs::remove_file(file).map_err(Into::into),
+            Self::InEtcd(made) => made.remove(),
+        };
+        if let Err(why) = removed {
+            log::error!("what was half made stays: {why:#}");
+        }
     }
 }
 

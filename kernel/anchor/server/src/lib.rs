@@ -4,7 +4,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`ask`] | the other side of the socket: a TPM's client that asks several anchors |
-//! | [`backend`] | where entries are kept: a trait, and redb |
+//! | [`backend`] | where entries are kept: a trait, redb, and etcd |
 //! | `control` | the operator's commands, also to a server that runs |
 //! | `folder` | key and database |
 //! | `serve` | sockets, and limits for strangers |
@@ -18,8 +18,9 @@ mod folder;
 mod serve;
 
 use anyhow::{Context, Result, bail, ensure};
+use backend::etcd::Options;
 use clap::{Parser, Subcommand};
-use control::{Act, Deed};
+use control::{Act, Adopt, Deed};
 use folder::Folder;
 use std::path::PathBuf;
 use tpm_ports::logging::{self, LevelFilter};
@@ -34,7 +35,12 @@ const EXAMPLES: &str = "Three anchors belong on three computers, of three operat
 An old state is to be started (a disk was lost, a backup is put back): end the VM; then, on every anchor,
 
   quoin-anchor show /var/lib/anchor
-  quoin-anchor forget /var/lib/anchor SUBJECT --reason 'disk lost, backup of Monday'";
+  quoin-anchor forget /var/lib/anchor SUBJECT --reason 'disk lost, backup of Monday'
+
+Where an operator has an etcd, the database can be there; every command is then told so. A cluster is one anchor:
+
+  quoin-anchor key /var/lib/anchor --etcd https://a:2379,https://b:2379 --etcd-ca ca.pem
+  quoin-anchor serve /var/lib/anchor --listen 0.0.0.0:7384 --etcd https://a:2379,https://b:2379 --etcd-ca ca.pem";
 
 /// A small server that knows which state of a TPM is its newest, so that no old one starts and no two run.
 #[derive(Debug, Parser)]
@@ -52,6 +58,8 @@ enum Verb {
     Key {
         /// The folder.
         folder: PathBuf,
+        #[command(flatten)]
+        etcd: Options,
     },
     /// Serve TPMs until Ctrl-C.
     Serve(serve::Args),
@@ -62,6 +70,8 @@ enum Verb {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        etcd: Options,
     },
     /// Forget which state of a TPM is its newest: any that names no other as newer may start then.
     ///
@@ -78,21 +88,11 @@ enum Verb {
     Export {
         /// The anchor's folder.
         folder: PathBuf,
+        #[command(flatten)]
+        etcd: Options,
     },
     /// Make a new database for an anchor that has lost it, from what K of the other anchors have exported since.
-    Adopt {
-        /// The anchor's folder, in which the key is.
-        folder: PathBuf,
-        /// What other anchors have exported: of as many as make a quorum.
-        #[arg(required = true)]
-        exports: Vec<PathBuf>,
-        /// How many anchors make a quorum.
-        #[arg(long, value_name = "K")]
-        quorum: usize,
-        /// Why.
-        #[arg(long)]
-        reason: String,
-    },
+    Adopt(Adopt),
 }
 
 /// A TPM, and why something is done to it.
@@ -106,6 +106,8 @@ struct On {
     /// Why: it is kept.
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    etcd: Options,
 }
 
 fn subject(text: &str) -> Result<[u8; 32]> {
@@ -117,18 +119,18 @@ fn subject(text: &str) -> Result<[u8; 32]> {
 pub fn run() -> Result<()> {
     logging::start(LevelFilter::Info, None)?;
     match Args::parse().verb {
-        Verb::Key { folder } => {
-            println!("{}", hex::encode(Folder::make(&folder)?));
+        Verb::Key { folder, etcd } => {
+            println!("{}", hex::encode(Folder::make(&folder, &etcd)?));
             Ok(())
         }
         Verb::Serve(args) => serve::run(&args),
-        Verb::Show { folder, json } => control::show(&folder, json),
+        Verb::Show { folder, json, etcd } => control::show(&folder, &etcd, json),
         Verb::Forget(on) => act(on, Act::Forget),
         Verb::Hold(on) => act(on, Act::Hold),
         Verb::Release(on) => act(on, Act::Release),
         Verb::Enrol(on) => act(on, Act::Enrol),
-        Verb::Export { folder } => control::export(&folder),
-        Verb::Adopt { folder, exports, quorum, reason } => control::adopt(&folder, &exports, quorum, &reason),
+        Verb::Export { folder, etcd } => control::export(&folder, &etcd),
+        Verb::Adopt(args) => control::adopt(&args),
     }
 }
 
@@ -138,5 +140,5 @@ fn act(on: On, act: Act) -> Result<()> {
     if reason.len() > control::MAX_REASON {
         bail!("--reason has more than {} octets", control::MAX_REASON);
     }
-    control::act(&on.folder, &Deed { act, subject: on.subject, reason })
+    control::act(&on.folder, &on.etcd, &Deed { act, subject: on.subject, reason })
 }

@@ -1,5 +1,6 @@
 //! Sockets, and limits for strangers: whoever reaches an anchor may be anybody.
 
+use crate::backend::etcd::Options;
 use crate::backend::{Backend, Kept};
 use crate::control;
 use crate::folder::{self, Folder};
@@ -56,6 +57,8 @@ pub(crate) struct Args {
     unix: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    etcd: Options,
 }
 
 /// What all connections share.
@@ -69,7 +72,7 @@ struct Anchor {
 /// Serves until a signal.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = Folder::open(&args.folder)?;
-    let backend: Arc<dyn Backend> = Arc::new(folder.database()?);
+    let backend = folder.database(&args.etcd)?;
     let stop = Stop::on(&[SIGINT, SIGTERM, SIGHUP])?;
     let mut listeners = Vec::new();
     for address in &args.listen {

@@ -16,9 +16,14 @@ pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_quoin-anchor"))
 }
 
+/// Where the suite has its etcd, if databases are to be there: each anchor's at a prefix of its own.
+fn etcd() -> Vec<String> {
+    std::env::var("QUOIN_ANCHOR_ETCD").map_or_else(|_| Vec::new(), |url| vec![String::from("--etcd"), url])
+}
+
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    program().args(arguments).output().unwrap()
+    program().args(arguments).args(etcd()).output().unwrap()
 }
 
 /// What a command printed that went well.
@@ -40,17 +45,24 @@ pub(crate) struct Server {
     pub(crate) key: Key,
     process: Option<Child>,
     pub(crate) address: String,
+    database: Vec<String>,
 }
 
 impl Server {
     /// A new anchor that serves.
     pub(crate) fn new(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = said(&run(&["key", folder.path().join("a").to_str().unwrap()]));
-        let key = hex::decode(key.trim()).unwrap().try_into().unwrap();
-        let mut server = Self { folder, key, process: None, address: String::new() };
+        let mut server = Self::with_database(etcd());
         server.start(program(), options);
         server
+    }
+
+    /// A new anchor that does not serve yet, whose database these options name.
+    pub(crate) fn with_database(database: Vec<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut make = program();
+        let key = said(&make.arg("key").arg(folder.path().join("a")).args(&database).output().unwrap());
+        let key = hex::decode(key.trim()).unwrap().try_into().unwrap();
+        Self { folder, key, process: None, address: String::new(), database }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -64,7 +76,7 @@ impl Server {
 
     /// Starts it, by this command and with further options.
     pub(crate) fn start(&mut self, mut command: Command, options: &[&str]) {
-        command.args(["serve", &self.named(), "--listen", "127.0.0.1:0"]).args(options);
+        command.args(["serve", &self.named(), "--listen", "127.0.0.1:0"]).args(options).args(&self.database);
         let mut process = command.stdout(Stdio::piped()).stderr(self.log()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let first = lines.next().unwrap_or_else(|| panic!("{}", self.logged())).unwrap();
