@@ -3,13 +3,13 @@
 use super::gateway::PATIENCE;
 use anchor::wire::Key;
 use anyhow::{Context, Result, ensure};
+use core::net::IpAddr;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use ureq::Agent;
