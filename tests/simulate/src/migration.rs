@@ -79,7 +79,7 @@ const SILENCE_MS: f64 = 100.0;
 /// How long a TPM with much in it is silent, of `count` moves.
 ///
 /// # Errors
-/// If one does not move, or the middle one is silent for [`SILENCE_MS`] or more.
+/// If one does not move, or the middle one is silent for 100 ms or more.
 pub fn time(count: u64) -> Result<String> {
     let mut all = Vec::new();
     let mut octets = 0;

@@ -27,11 +27,7 @@ impl Peer {
         let stream = UnixStream::connect(&self.path)?;
         let (mut reader, back) = (stream.try_clone()?, self.back.clone());
         thread::spawn(move || {
-            let mut pass = |message: Message| {
-                if let Err(why) = back.send(message.service, message.number, &message.octets) {
-                    log::warn!("{why:#}");
-                }
-            };
+            let mut pass = |message: Message| back.send(message.service, message.number, &message.octets);
             if let Err(why) = each(&mut reader, &mut pass) {
                 log::warn!("{why:#}");
             }

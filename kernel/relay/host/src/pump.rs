@@ -1,9 +1,9 @@
 //! Frames of one firmware: each message to the program of its service, and what programs say back.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use relay::{Frames, Message, frame};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -53,23 +53,33 @@ pub fn pump(
         }
     });
     let mut programs = programs(&Back(back));
-    let mut pass = |message: Message| match programs.get_mut(&message.service) {
-        Some(program) => program.take(&message),
-        None => log::warn!("a message to service {}, which nobody has", message.service),
+    let mut pass = |message: Message| {
+        match programs.get_mut(&message.service) {
+            Some(program) => program.take(&message),
+            None => log::warn!("a message to service {}, which nobody has", message.service),
+        }
+        Ok(())
     };
     each(&mut reader, &mut pass)
 }
 
 /// Gives each message of a stream to `pass`, until its end.
-pub(crate) fn each(reader: &mut impl Read, pass: &mut impl FnMut(Message)) -> Result<()> {
+///
+/// # Errors
+/// A frame is out of shape, `pass` has one, or nothing has come for as long as the stream waits.
+pub(crate) fn each(reader: &mut impl Read, pass: &mut impl FnMut(Message) -> Result<()>) -> Result<()> {
     let (mut frames, mut octets) = (Frames::default(), [0; PIECE]);
-    while let Ok(count @ 1..) = reader.read(&mut octets) {
-        let mut rest = octets.get(..count).unwrap_or_default();
+    loop {
+        let mut rest = match reader.read(&mut octets) {
+            Ok(count @ 1..) => octets.get(..count).unwrap_or_default(),
+            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => bail!("it says nothing"),
+            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
+            Ok(_) | Err(_) => return Ok(()),
+        };
         while !rest.is_empty() {
             let (used, message) = frames.take(rest)?;
             rest = rest.get(used..).unwrap_or_default();
-            message.into_iter().for_each(&mut *pass);
+            message.map_or(Ok(()), &mut *pass)?;
         }
     }
-    Ok(())
 }

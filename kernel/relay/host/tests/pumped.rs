@@ -94,12 +94,12 @@ fn a_program_that_speaks_frames_gets_them_and_may_speak_and_may_come_again() {
     let path = folder.path().join("program");
     let listener = UnixListener::bind(&path).unwrap();
     let (mut firmware, _relay) =
-        console(move |back| Programs::from([(service::MIGRATION, Box::new(Peer::new(path, back)) as _)]));
+        console(move |back| Programs::from([(service::CERTIFICATES, Box::new(Peer::new(path, back)) as _)]));
     for round in 0..2 {
         let mut program = None;
         // What is written to one that has just gone may be lost.
         for _ in 0..100 {
-            firmware.write_all(&frame(service::MIGRATION, 3, b"begin").unwrap()).unwrap();
+            firmware.write_all(&frame(service::CERTIFICATES, 3, b"begin").unwrap()).unwrap();
             listener.set_nonblocking(true).unwrap();
             thread::sleep(Duration::from_millis(20));
             if let Ok((stream, _)) = listener.accept() {
@@ -110,7 +110,7 @@ fn a_program_that_speaks_frames_gets_them_and_may_speak_and_may_come_again() {
         let mut program = program.expect("it is connected");
         program.set_nonblocking(false).unwrap();
         assert_eq!(next(&mut program).octets, b"begin", "round {round}");
-        program.write_all(&frame(service::MIGRATION, 3, b"ready").unwrap()).unwrap();
+        program.write_all(&frame(service::CERTIFICATES, 3, b"ready").unwrap()).unwrap();
         assert_eq!(next(&mut firmware).octets, b"ready");
     }
 }
