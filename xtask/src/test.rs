@@ -60,6 +60,7 @@ const PRODUCTS: &[WithoutQemu] = &[
     (INSTALL, package::install),
     (PAGE, pictures::run),
     (REPORTS, ::clients::reports::run),
+    (LOGS, ::clients::logs::run),
 ];
 
 /// Compiles all crates of the products anew, from the registry. Only by name.
@@ -70,6 +71,9 @@ const PAGE: &str = "page: the verifier's page in a browser";
 
 /// Fetches packages of others, with reports in them. Only by name.
 const REPORTS: &str = "evidence: reports of real processors";
+
+/// Fetches Debian's Go, with other projects' logs. Only by name.
+const LOGS: &str = "evidence: logs of real machines";
 
 /// Compiles virtee's program and what it needs, from the registry. Only by name.
 const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
@@ -234,7 +238,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE, REPORTS, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, REPORTS, LOGS, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

@@ -53,6 +53,11 @@ impl Go {
         self.packages.version(package)
     }
 
+    /// Data of go-attestation's own tests.
+    pub fn attestation_data(&self) -> PathBuf {
+        self.packages.file("usr/share/gocode/src/github.com/google/go-attestation/attest/testdata")
+    }
+
     /// Where programs are.
     pub fn bin(&self) -> PathBuf {
         self.folder.join("bin")

@@ -18,6 +18,7 @@
 pub mod azure;
 pub mod go;
 pub mod list;
+pub mod logs;
 pub mod page;
 pub mod place;
 pub mod reports;
