@@ -61,6 +61,7 @@ const PRODUCTS: &[WithoutQemu] = &[
     (PAGE, pictures::run),
     (REPORTS, ::clients::reports::run),
     (LOGS, ::clients::logs::run),
+    (ETCD, booted::etcd::run),
 ];
 
 /// Compiles all crates of the products anew, from the registry. Only by name.
@@ -74,6 +75,8 @@ const REPORTS: &str = "evidence: reports of real processors";
 
 /// Fetches Debian's Go, with other projects' logs. Only by name.
 const LOGS: &str = "evidence: logs of real machines";
+/// Installs etcd, which Debian starts as a service of the system's, too. Only by name.
+const ETCD: &str = "anchors: etcd";
 
 /// Compiles virtee's program and what it needs, from the registry. Only by name.
 const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
@@ -238,7 +241,9 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE, REPORTS, LOGS, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT]).any(|one| one == name)
+    guests
+        .chain([INSTALL, PAGE, REPORTS, LOGS, ETCD, POLICY, SNPGUEST_SUITE, AZURE_CLIENT, SILENT])
+        .any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

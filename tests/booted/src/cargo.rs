@@ -62,9 +62,20 @@ pub fn qemu() -> Result<Totals> {
     test(["--package", "quoin-tests", "--features", "qemu", "--test", "*", "--", "--test-threads=1"])
 }
 
+/// What `cargo test -p quoin-anchor` does with the program, with databases in the etcd at this URL; and what only etcd
+/// brings.
+pub(crate) fn anchors_in_etcd(url: &str) -> Result<Totals> {
+    test_with(&[("QUOIN_ANCHOR_ETCD", url)], ["--package", "quoin-anchor", "--test", "etcd"])
+}
+
 fn test<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Totals> {
+    test_with(&[], arguments)
+}
+
+fn test_with<'a>(environment: &[(&str, &str)], arguments: impl IntoIterator<Item = &'a str>) -> Result<Totals> {
     let child = Command::new(workspace::cargo())
         .current_dir(workspace::root()?)
+        .envs(environment.iter().copied())
         .args(["test", "--locked", "--no-fail-fast"])
         .args(arguments)
         .stdout(Stdio::piped())

@@ -54,6 +54,7 @@ pub mod demo;
 pub mod deposits;
 pub mod disk;
 pub mod ends;
+pub mod etcd;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;

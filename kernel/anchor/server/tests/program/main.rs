@@ -1,5 +1,4 @@
-//! The program as a process. With the URL of an etcd in `QUOIN_ANCHOR_ETCD` databases are
-//! there, and `file` is to be skipped.
+//! The program as a process. But for `file`, `tests/etcd` runs it all with databases in etcd.
 //!
 //! | module | is about |
 //! |---|---|
