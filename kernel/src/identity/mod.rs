@@ -57,8 +57,8 @@ struct Known {
 }
 
 impl Known {
-    const fn ek(template: EkTemplate, kind: Kind, index: u32) -> Known {
-        Known { template: Template::Ek(template), kind, index, template_index: None }
+    const fn ek(template: EkTemplate, kind: Kind) -> Known {
+        Known { template: Template::Ek(template), kind, index: template.certificate_index(), template_index: None }
     }
 
     const fn ak(template: AkTemplate, kind: Kind, index: u32) -> Known {
@@ -84,22 +84,22 @@ impl Known {
 /// All of them. Those of endorsement keys are where the TCG EK Credential Profile has them, and ML-KEM's where swtpm
 /// has them; those of attestation keys where go-tpm-tools look for a certificate and a template in a cloud's vTPM.
 ///
-/// The first are in the manifest. The others take a search for primes of 2,048 bits, or are of no client yet: who wants
+/// The first are in the manifest. Of the others some take seconds, and a manifest is asked for at every boot: who wants
 /// one names its index.
 const KNOWN: [Known; KEYS] = [
-    Known::ek(EkTemplate::Rsa2048, Kind::Rsa(256), 0x01c0_0002),
-    Known::ek(EkTemplate::EccP256, Kind::P256, 0x01c0_000a),
-    Known::ek(EkTemplate::EccP384, Kind::P384, 0x01c0_0016),
+    Known::ek(EkTemplate::Rsa2048, Kind::Rsa(256)),
+    Known::ek(EkTemplate::EccP256, Kind::P256),
+    Known::ek(EkTemplate::EccP384, Kind::P384),
     Known::ak(AkTemplate::Rsa2048, Kind::Rsa(256), 0x01c1_0000),
     Known::ak(AkTemplate::EccP256, Kind::P256, 0x01c1_0002),
-    Known::ek(EkTemplate::Rsa2048High, Kind::Rsa(256), 0x01c0_0012),
-    Known::ek(EkTemplate::EccP256High, Kind::P256, 0x01c0_0014),
-    Known::ek(EkTemplate::EccP521, Kind::P521, 0x01c0_0018),
-    Known::ek(EkTemplate::Rsa3072, Kind::Rsa(384), 0x01c0_001c),
-    Known::ek(EkTemplate::Rsa4096, Kind::Rsa(512), 0x01c0_001e),
-    Known::ek(EkTemplate::MlKem512, Kind::ML_KEM_512, 0x01c0_0060),
-    Known::ek(EkTemplate::MlKem768, Kind::ML_KEM_768, 0x01c0_0062),
-    Known::ek(EkTemplate::MlKem1024, Kind::ML_KEM_1024, 0x01c0_0064),
+    Known::ek(EkTemplate::Rsa2048High, Kind::Rsa(256)),
+    Known::ek(EkTemplate::EccP256High, Kind::P256),
+    Known::ek(EkTemplate::EccP521, Kind::P521),
+    Known::ek(EkTemplate::Rsa3072, Kind::Rsa(384)),
+    Known::ek(EkTemplate::Rsa4096, Kind::Rsa(512)),
+    Known::ek(EkTemplate::MlKem512, Kind::ML_KEM_512),
+    Known::ek(EkTemplate::MlKem768, Kind::ML_KEM_768),
+    Known::ek(EkTemplate::MlKem1024, Kind::ML_KEM_1024),
 ];
 const KEYS: usize = 13;
 /// Those in the manifest.

@@ -85,6 +85,33 @@ const POLICY_B_SHA512: [u8; 64] = [
 ];
 
 impl EkTemplate {
+    /// The NV Index of the certificate (2.2.1.4, 2.2.1.5).
+    #[must_use]
+    pub const fn certificate_index(self) -> u32 {
+        match self {
+            Self::Rsa2048 => 0x01c0_0002,
+            Self::EccP256 => 0x01c0_000a,
+            Self::Rsa2048High => 0x01c0_0012,
+            Self::EccP256High => 0x01c0_0014,
+            Self::EccP384 => 0x01c0_0016,
+            Self::EccP521 => 0x01c0_0018,
+            Self::Rsa3072 => 0x01c0_001c,
+            Self::Rsa4096 => 0x01c0_001e,
+            Self::MlKem512 => 0x01c0_0060,
+            Self::MlKem768 => 0x01c0_0062,
+            Self::MlKem1024 => 0x01c0_0064,
+        }
+    }
+
+    /// The template (marshalled TPMT_PUBLIC) by which TPM2_CreatePrimary makes the key, written to the first octets of
+    /// `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
+    ///
+    /// # Errors
+    /// [`Failure`] if `out` is too short.
+    pub fn marshal(self, out: &mut [u8]) -> Result<usize, Failure> {
+        marshalled(&self.public(), out)
+    }
+
     /// Whether this build's profile has the algorithms.
     #[must_use]
     pub fn is_offered(self) -> bool {
