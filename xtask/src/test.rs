@@ -19,9 +19,8 @@ pub struct Args {
     /// Only what needs no QEMU: under two minutes once compiled.
     #[arg(long)]
     fast: bool,
-    /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so, and so do
-    /// `install: …`, `page: …` and what is before snpguest.
+    /// Only the suites whose names contain this, such as `hostile`. Some run only so, most with an operating system
+    /// (`guest: …`) among them: `--list` says which.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Runs the suites in QEMU one after another; else there are two at once, where there are two cores.
@@ -75,6 +74,7 @@ const REPORTS: &str = "evidence: reports of real processors";
 
 /// Fetches Debian's Go, with other projects' logs. Only by name.
 const LOGS: &str = "evidence: logs of real machines";
+
 /// Installs etcd, which Debian starts as a service of the system's, too. Only by name.
 const ETCD: &str = "anchors: etcd";
 
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn two_suites_with_an_operating_system_run_unnamed_and_all_of_them_by_name() {
+    fn three_suites_with_an_operating_system_run_unnamed_and_all_of_them_by_name() {
         let unnamed: Vec<&str> = names().filter(|name| name.starts_with("guest: ") && is_asked_for(name, "")).collect();
         assert_eq!(unnamed, SHORT);
         assert!(is_asked_for(INSTALL, "install") && !is_asked_for(INSTALL, "") && is_asked_for(PRODUCTS[0].0, ""));
