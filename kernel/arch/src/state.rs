@@ -147,7 +147,7 @@ pub fn begin<E: Entropy>(
     let (kept, mut keeper) = living.load(tell)?;
     let mut tpm = match kept {
         None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
-        Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
+        Some(kept) => Platform::resume(&kept, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
     };
     let from = keeper.kept().epoch;
     tpm.with(|tpm, _| keeper.begin(tpm))?;

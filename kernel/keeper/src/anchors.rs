@@ -381,7 +381,7 @@ impl Anchored {
             self.settle()?;
         }
         self.outer.mark = self.client.mark();
-        disk.set_outer(&self.outer.octets().0).ok_or_else(Fatal::plain(Reason::State))
+        disk.set_outer(&self.outer.octets()).ok_or_else(Fatal::plain(Reason::State))
     }
 
     /// When a record has been written: it is registered, if that is due.

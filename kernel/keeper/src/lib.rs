@@ -235,8 +235,8 @@ fn subject(
         let scalar = sealed::disk::scalar_of_imported(head, writer, roots, wanted);
         anchors::beginning(quorum, scalar.map_err(refused)?)
     } else {
-        let mut room = Wiped(vec![0; ROOM]);
-        let octets = sealed::disk::open_outer(disk, head, writer, &roots.chip, wanted, &mut room.0);
+        let mut room = Wiped::of(vec![0; ROOM]);
+        let octets = sealed::disk::open_outer(disk, head, writer, &roots.chip, wanted, &mut room);
         let shares = if setting.share { usize::try_from(quorum.n()).unwrap_or(usize::MAX) } else { 0 };
         Outer::parse(octets.map_err(refused)?, shares).ok_or_else(|| refused(Refusal::Contents))?
     };
@@ -308,10 +308,10 @@ impl Keeping {
     fn of(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Loaded, StoreError<Refusal<Fault>>> {
         let origin = migration::disk::origin(&mut disk).map_err(StoreError::Disk)?;
         let origin = origin.map(|origin| moving::short(&origin.from));
-        let mut buffer = Wiped(vec![0; MAX_RECORD_SIZE]);
-        let (store, state) = Store::open(disk, &mut buffer.0)?;
-        let state = state.map(|state| Wiped(state.to_vec()));
-        let buffer = Wiped(vec![0; FIRST_BUFFER]);
+        let mut buffer = Wiped::of(vec![0; MAX_RECORD_SIZE]);
+        let (store, state) = Store::open(disk, &mut buffer)?;
+        let state = state.map(|state| Wiped::of(state.to_vec()));
+        let buffer = Wiped::of(vec![0; FIRST_BUFFER]);
         Ok((state, Box::new(Keeping { store, buffer, anchors, last: None, origin, tell })))
     }
 
@@ -338,10 +338,10 @@ impl Keeping {
     /// Whether it was written.
     fn save(&mut self, tpm: &Tpm) -> Result<bool, StoreError<Refusal<Fault>>> {
         loop {
-            match self.store.save(tpm, &mut self.buffer.0) {
-                Err(StoreError::State(StateError::Room(_))) if self.buffer.0.len() < MAX_RECORD_SIZE => {
-                    let more = self.buffer.0.len().saturating_mul(2).clamp(FIRST_BUFFER, MAX_RECORD_SIZE);
-                    self.buffer = Wiped(vec![0; more]);
+            match self.store.save(tpm, &mut self.buffer) {
+                Err(StoreError::State(StateError::Room(_))) if self.buffer.len() < MAX_RECORD_SIZE => {
+                    let more = self.buffer.len().saturating_mul(2).clamp(FIRST_BUFFER, MAX_RECORD_SIZE);
+                    self.buffer = Wiped::of(vec![0; more]);
                 }
                 done => return done,
             }

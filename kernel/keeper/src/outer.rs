@@ -32,8 +32,8 @@ impl Outer {
         let shares = self.shares.iter().flat_map(|share| [share.correction, share.commitment]).flatten();
         let size = Mark::SIZE + self.scalar.len() + 64 * self.shares.len();
         // No larger buffer takes its place while it is filled.
-        let mut octets = Wiped(Vec::with_capacity(size));
-        octets.0.extend(self.mark.as_bytes().iter().chain(self.scalar.iter()).copied().chain(shares));
+        let mut octets = Wiped::of(Vec::with_capacity(size));
+        octets.extend(self.mark.as_bytes().iter().chain(self.scalar.iter()).copied().chain(shares));
         octets
     }
 
@@ -54,7 +54,7 @@ impl Outer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outer, Share, Wiped};
+    use super::{Outer, Share};
     use anchor::{Mark, P384, Quorum};
     use zeroize::Zeroizing;
 
@@ -70,12 +70,12 @@ mod tests {
     fn what_is_written_is_read_with_the_number_of_shares_that_the_settings_have() {
         for shares in [0, 1, 3, 16] {
             let outer = outer(shares);
-            let Wiped(octets) = &outer.octets();
+            let octets = outer.octets();
             assert_eq!(octets.len(), 306 + 64 * shares);
             assert!(octets.len() <= sealed::layout::MAX_OUTER);
-            let read = Outer::parse(octets, shares).unwrap();
+            let read = Outer::parse(&octets, shares).unwrap();
             assert!(read.mark == outer.mark && read.scalar == outer.scalar && read.shares == outer.shares);
-            assert!(Outer::parse(octets, shares + 1).is_none());
+            assert!(Outer::parse(&octets, shares + 1).is_none());
             assert!((0..octets.len()).all(|end| Outer::parse(&octets[..end], shares).is_none()));
         }
     }

@@ -319,7 +319,7 @@ impl World {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut Stopped };
         match state {
             None => tpm.manufacture(&mut hooks).ok().unwrap(),
-            Some(state) => tpm.import(&state.0, &mut hooks).unwrap(),
+            Some(state) => tpm.import(&state, &mut hooks).unwrap(),
         }
         keeping.begin(&tpm)?;
         run(&mut tpm, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0]);

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 /// They are wiped when they go, room that is not used included. What grows beyond its room leaves its octets behind:
 /// give it room first.
 #[derive(Default)]
-pub struct Wiped(pub Vec<u8>);
+pub struct Wiped(Vec<u8>);
 
 impl Wiped {
     /// These.

@@ -105,7 +105,7 @@ impl Firmware {
         let (state, keeping) = living.load(|_| ()).ok().unwrap();
         let mut machine = match state {
             None => machine(number, clock),
-            Some(state) => Platform::resume(&state.0, Counted(number), clock.clone(), |_| ()).unwrap(),
+            Some(state) => Platform::resume(&state, Counted(number), clock.clone(), |_| ()).unwrap(),
         };
         let (keeper, home) = Shared::new(keeping);
         machine.keep_by(Box::new(keeper)).unwrap();
