@@ -250,6 +250,12 @@ impl<'a, K: Keys> Client<'a, K> {
         }
     }
 
+    /// Whether the firmware that the state comes from may be alive.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// The firmware that the state comes from is dead. What it has left is to be found now: [`Client::prepare`].
     pub const fn arrive(&mut self) {
         self.waits = false;

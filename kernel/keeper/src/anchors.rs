@@ -8,9 +8,10 @@ use anchor::client::{Boot, Client};
 use anchor::drive::{self, Refused, Way};
 use anchor::quorum::TooFew;
 use anchor::share::{Covered, Exchange, Secret, combine, commitment, new_correction, point};
-use anchor::{Head, Mark, P384, Quorum, Reply};
+use anchor::{Head, Left, Mark, P384, Quorum, Reply};
 use kernel::fatal::{Fatal, Reason};
 use kernel::state::{StateSetting, flag};
+use migration::AnchorKey;
 use relay::{Relay, service};
 use sealed::StateDisk;
 use sealed::disk::Room;
@@ -57,18 +58,18 @@ impl<R: Relay + Send, C: Clock + Send> Post for ByRelay<R, C> {
     }
 }
 
-/// Which anchors the settings name: none, or a quorum.
+/// Which anchors the settings name: none, or a quorum, which is there for good.
 ///
 /// # Errors
 /// `Settings`.
-pub fn quorum(setting: &StateSetting<'_>) -> Result<Option<Quorum>, Fatal> {
+pub fn quorum(setting: &StateSetting<'_>) -> Result<Option<&'static Quorum>, Fatal> {
     let malformed = |why: &dyn fmt::Display| Fatal::new(Reason::Settings, format_args!("{why}"));
     if setting.anchors.is_empty() {
         return if setting.share { Err(malformed(&"anchors: none for the share that is a root")) } else { Ok(None) };
     }
     let quorum = Quorum::parse(setting.anchors).map_err(|why| malformed(&why))?;
     if quorum.has_shares() == setting.share {
-        Ok(Some(quorum))
+        Ok(Some(Box::leak(Box::new(quorum))))
     } else {
         Err(malformed(&"anchors: shares are asked for and no root, or the other way round"))
     }
@@ -213,20 +214,17 @@ pub(crate) struct Anchored {
 }
 
 impl Anchored {
-    /// Of this state. Quorum and key are there for good: there is one of each.
+    /// Of this state, by the key pair of its scalar.
     ///
     /// # Errors
-    /// `Entropy`; `Damaged`: its key is none.
+    /// `Entropy`.
     pub(crate) fn new(
-        quorum: Quorum,
+        quorum: &'static Quorum,
+        keys: &'static P384,
         subject: Subject,
-        post: Option<Box<dyn Post>>,
         entropy: &mut dyn Entropy,
     ) -> Result<Box<Self>, Fatal> {
         let Subject { identity, boot_nonce, own, outer } = subject;
-        let quorum: &'static Quorum = Box::leak(Box::new(quorum));
-        let keys = P384::new(&outer.scalar).ok_or_else(Fatal::plain(Reason::Damaged))?;
-        let keys: &'static P384 = Box::leak(Box::new(keys));
         let exchange = if quorum.has_shares() { Some(exchange(entropy)?) } else { None };
         let boot = Boot { identity, nonce: boot_nonce, exchange: exchange.as_ref().map(|exchange| *exchange.public()) };
         let mut nonces = Nonces { seed: [0; 32], count: 0 };
@@ -237,7 +235,7 @@ impl Anchored {
             outer,
             exchange,
             own,
-            post,
+            post: None,
             nonces,
             sent: Sent::default(),
             has_begun: false,
@@ -245,6 +243,49 @@ impl Anchored {
             alone: false,
             again_ms: 0,
         }))
+    }
+
+    /// The way to them.
+    pub(crate) fn go_by(&mut self, post: Option<Box<dyn Post>>) {
+        self.post = post;
+    }
+
+    /// The way again, of those that are not asked any more.
+    pub(crate) fn leave(mut self: Box<Self>) -> Option<Box<dyn Post>> {
+        self.post.take()
+    }
+
+    /// By what they know the TPM.
+    pub(crate) fn key(&self) -> AnchorKey {
+        AnchorKey { quorum: self.quorum.id(), scalar: *self.outer.scalar }
+    }
+
+    /// Whether the TPM comes from a firmware with the same anchors, and that may be alive.
+    pub(crate) const fn waits(&self) -> bool {
+        self.client.waits()
+    }
+
+    /// What waits is another state now, which will have left this.
+    pub(crate) fn comes(&mut self, left: Left) {
+        self.client.comes(left);
+    }
+
+    /// The TPM has arrived: where it comes from it is dead. Nobody may have started it here before.
+    ///
+    /// # Errors
+    /// Those of [`Anchored::settle`].
+    pub(crate) fn arrive(&mut self) -> Result<(), Fatal> {
+        self.client.arrive();
+        self.settle()
+    }
+
+    /// Asks whether the state is the newest, and for its share, where that is a root.
+    ///
+    /// # Errors
+    /// `Old`, `Anchors`, `Entropy`.
+    pub(crate) fn open(&mut self, entropy: &mut dyn Entropy) -> Result<Option<Zeroizing<[u8; 32]>>, Fatal> {
+        self.settle()?;
+        self.secret(entropy)
     }
 
     /// Runs rounds with the client.
@@ -298,7 +339,7 @@ impl Anchored {
     ///
     /// # Errors
     /// `Anchors`: there is none; `Entropy`.
-    pub(crate) fn secret(&mut self, entropy: &mut dyn Entropy) -> Result<Option<Zeroizing<[u8; 32]>>, Fatal> {
+    fn secret(&mut self, entropy: &mut dyn Entropy) -> Result<Option<Zeroizing<[u8; 32]>>, Fatal> {
         let Some(exchange) = self.exchange.take() else { return Ok(None) };
         let given = if self.outer.shares.is_empty() {
             self.new_secret(&exchange, entropy)?
@@ -380,6 +421,14 @@ impl Anchored {
         if self.client.registered().is_none() && self.is_time() {
             self.settle()?;
         }
+        self.mark(disk)
+    }
+
+    /// The next record says what anchors may know.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(crate) fn mark<R: Room>(&mut self, disk: &mut StateDisk<R, Device>) -> Result<(), Fatal> {
         self.outer.mark = self.client.mark();
         disk.set_outer(&self.outer.octets()).ok_or_else(Fatal::plain(Reason::State))
     }
@@ -482,6 +531,11 @@ fn head_of<R: Room>(disk: &StateDisk<R, Device>) -> Head {
 fn exchange(entropy: &mut dyn Entropy) -> Result<Exchange, Fatal> {
     let scalar = scalar(entropy)?;
     Exchange::new(&scalar).ok_or_else(Fatal::plain(Reason::Entropy))
+}
+
+/// The key pair of a scalar, which is there for good.
+pub(crate) fn keys(scalar: &[u8; 48]) -> Option<&'static P384> {
+    P384::new(scalar).map(|keys| &*Box::leak(Box::new(keys)))
 }
 
 /// A scalar of P-384.

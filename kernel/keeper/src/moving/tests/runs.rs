@@ -33,6 +33,10 @@ impl Home for Memory {
         true
     }
 
+    fn anchor_key(&self) -> Option<AnchorKey> {
+        None
+    }
+
     fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
         if self.refuses {
             return Err(NotEntombed::NotBegun);
@@ -47,9 +51,15 @@ impl Berth for Memory {
         true
     }
 
-    fn keep(&mut self, pending: &Pending, state: &[u8]) -> Result<(), Unsure> {
+    fn keep(
+        &mut self,
+        pending: &Pending,
+        _: Option<&AnchorKey>,
+        state: &[u8],
+        _: &mut dyn Entropy,
+    ) -> Result<(), NotKept> {
         self.waits = Some((*pending, state.to_vec()));
-        self.written()
+        self.written().map_err(|Unsure| NotKept::Unsure)
     }
 
     fn live(&mut self, arrival: &Arrival, _: &Tpm) -> Result<(), Unsure> {
