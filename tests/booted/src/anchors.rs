@@ -5,14 +5,12 @@ use super::{Totals, case};
 use anchor::quorum::TooFew;
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
-use host::anchors::{Fleet, Relay as Way};
+use host::anchors::{Fleet, Relay as Way, asked};
 use host::boot::{self, Built};
 use host::collect::{VTPM_GUID, random};
 use host::devices::{self, FileDisk, Programs};
 use host::qemu::{Folder, Qemu};
 use host::relay::{AttestCall, Relay, SerialRelay};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -213,15 +211,6 @@ fn by_bad_relay(built: &Built, fleet: &Fleet, disk: &Path, habit: Habit) -> Resu
     let (_, flags) = machine.attested()?;
     ensure!(flags & ANCHORED != 0, "the manifest's flags are {flags:#x}");
     Ok(())
-}
-
-/// An anchor's reply to a request.
-fn asked(address: &str, request: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(request)?;
-    let mut reply = vec![0; anchor::Reply::SIZE];
-    stream.read_exact(&mut reply)?;
-    Ok(reply)
 }
 
 /// Whoever has the chip has the disk's key where the chip is the only root; here it has not.

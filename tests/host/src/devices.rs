@@ -96,11 +96,24 @@ pub struct Programs {
 impl Programs {
     /// Waits for QEMU, in a thread.
     pub fn new() -> Result<Self> {
+        Self::behind(|_| None)
+    }
+
+    /// The same behind another program, which has answers of its own to some messages; the others come here.
+    pub fn behind(mut program: impl FnMut(&Message) -> Option<Vec<Vec<u8>>> + Send + 'static) -> Result<Self> {
         let folder = Folder::new()?;
         let path = folder.path().join("programs");
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         let (sender, messages) = channel();
         let (writer, frames) = channel::<Vec<u8>>();
+        let answers = writer.clone();
+        let mut pass = move |message: Message| -> Result<()> {
+            let Some(all) = program(&message) else { return sender.send(message).context("nobody receives") };
+            for answer in all {
+                answers.send(frame(message.service, message.number, &answer)?).context("the machine has ended")?;
+            }
+            Ok(())
+        };
         thread::spawn(move || {
             let Ok((stream, _)) = listener.accept() else { return };
             let Ok(mut out) = stream.try_clone() else { return };
@@ -111,7 +124,7 @@ impl Programs {
                     }
                 }
             });
-            read(stream, &sender);
+            read(stream, &mut pass);
         });
         Ok(Self { folder, messages, writer })
     }
@@ -162,14 +175,14 @@ impl Programs {
 }
 
 /// Passes the frames of a stream on, until it ends or one is out of shape.
-fn read(mut stream: impl Read, sender: &Sender<Message>) {
+fn read(mut stream: impl Read, pass: &mut dyn FnMut(Message) -> Result<()>) {
     let (mut frames, mut octets) = (Frames::default(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut octets) {
         let mut rest = &octets[..count];
         while !rest.is_empty() {
             let Ok((used, message)) = frames.take(rest) else { return };
             rest = &rest[used..];
-            if message.is_some_and(|message| sender.send(message).is_err()) {
+            if message.is_some_and(|message| pass(message).is_err()) {
                 return;
             }
         }
