@@ -136,7 +136,8 @@ fn run(terms: &[Terms; 2], from: &Platter, to: &Platter, number: u8) -> Result<A
     run_between([&SOURCE, &DESTINATION], || (), terms, [from, to], number).0
 }
 
-/// The same between two other firmwares, where something happens when the source has started. What its TPM answers then.
+/// The same between two other firmwares, where something happens when the source has started. What its TPM answers
+/// then.
 pub(super) fn run_between(
     [from, to]: [&Firmware; 2],
     when_started: impl FnOnce(),
