@@ -3,6 +3,7 @@
 
 mod anchored;
 mod cuts;
+mod linux;
 mod machine;
 mod refusals;
 mod travel;
@@ -163,6 +164,11 @@ pub fn cut() -> Result<String> {
     let images = Images::build()?;
     let folder = Folder::new()?;
     cuts::all(&images, &folder)
+}
+
+/// An update of the firmware under Linux: what it has sealed before, it unseals behind it.
+pub fn under_linux() -> Result<Totals> {
+    linux::run()
 }
 
 /// The suite's short form.

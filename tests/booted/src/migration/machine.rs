@@ -87,15 +87,22 @@ pub(super) fn new_terms(owner: &Owner, old: &Built) -> Terms {
 
 /// An image with a console, and a disk or none.
 pub(super) fn image(name: &str, kept: bool, terms: &Terms) -> Result<Built> {
-    let disk = kept.then_some((Wanted::Required, Place::Pci(devices::DISK, 0)));
-    image_of(name, &State { disk, ..devices::console() }, terms)
+    image_of(name, &state(kept), terms)
+}
+
+/// The setting of its state.
+pub(super) fn state(kept: bool) -> State {
+    State { disk: kept.then_some((Wanted::Required, Place::Pci(devices::DISK, 0))), ..devices::console() }
 }
 
 fn image_of(name: &str, state: &State, terms: &Terms) -> Result<Built> {
-    let settings = Settings::default()
-        .with(Setting::State, &state.octets())
-        .with(Setting::Successors, &terms.octets().context("these terms have no octets")?);
-    boot::build_with_settings(name, settings)
+    boot::build_with_settings(name, settings(Settings::default(), state, terms)?)
+}
+
+/// What such an image is set to.
+pub(super) fn settings(others: Settings, state: &State, terms: &Terms) -> Result<Settings> {
+    let terms = terms.octets().context("these terms have no octets")?;
+    Ok(others.with(Setting::State, &state.octets()).with(Setting::Successors, &terms))
 }
 
 /// A firmware that runs.
