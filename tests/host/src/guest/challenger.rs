@@ -3,8 +3,9 @@
 //!
 //! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in
 //! hexadecimal), `@challenge` (answered by the credential in base64), `@policy` (answered by the policy that a secret
-//! shall be sealed to, in base64), `@stay` (answered by whether its TPM is to move while it runs), `@file NAME`, then base64, then `@end`; what other words say is kept
-//! ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are results.
+//! shall be sealed to, in base64), `@stay` (answered by whether its TPM is to move while it runs), `@file NAME`, then
+//! base64, then `@end`; what other words say is kept ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are
+//! results.
 
 use crate::collect::random;
 use anyhow::{Context, Result, ensure};
