@@ -5,6 +5,7 @@ mod anchored;
 mod cuts;
 mod linux;
 mod machine;
+mod others;
 mod refusals;
 mod travel;
 
@@ -186,6 +187,7 @@ pub fn run() -> Result<Totals> {
     totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
     totals += refusals::run(&images)?;
     totals += anchored::run(&folder)?;
+    totals += others::run(&images, &folder)?;
     Ok(totals)
 }
 

@@ -66,6 +66,17 @@ impl Images {
         Ok(Self { owner, old, new })
     }
 
+    /// With vTPMs as Azure's.
+    pub(super) fn build_azure() -> Result<Self> {
+        let owner = Owner::new()?;
+        let image = |name: &str, terms: &Terms| {
+            boot::build_azure_with_settings(name, settings(Settings::default(), &state(true), terms)?)
+        };
+        let old = image("moving-azure-old.igvm", &old_terms(&owner))?;
+        let new = image("moving-azure-new.igvm", &new_terms(&owner, &old))?;
+        Ok(Self { owner, old, new })
+    }
+
     /// The same with anchors.
     pub(super) fn build_with(name: &str, state: &State) -> Result<Self> {
         let owner = Owner::new()?;
