@@ -186,8 +186,14 @@ pub fn run() -> Result<Totals> {
     totals += case("it is lost each time, and the questions get through", questions_only(&images, &folder));
     totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
     totals += refusals::run(&images)?;
-    totals += anchored::run(&folder)?;
-    totals += others::run(&images, &folder)?;
+    Ok(totals)
+}
+
+/// The same with anchors, and for other guests.
+pub fn others() -> Result<Totals> {
+    let folder = Folder::new()?;
+    let mut totals = anchored::run(&folder)?;
+    totals += others::run(&Images::build()?, &folder)?;
     Ok(totals)
 }
 
