@@ -1,6 +1,7 @@
 //! A TPM that moves from one running firmware to another, between machines with different mock chips
 //! (docs/migration.md).
 
+mod carrier;
 mod cuts;
 mod machine;
 mod refusals;
@@ -73,15 +74,21 @@ struct Scene {
 
 impl Scene {
     fn begin(images: &Images, folder: &Path, way: Way) -> Result<Self> {
+        Self::behind([None; 2], images, folder, way)
+    }
+
+    /// The same with consoles by these options of QEMU's.
+    fn behind(consoles: [Option<&[String]>; 2], images: &Images, folder: &Path, way: Way) -> Result<Self> {
         let there = if way == Way::Chip { Identity::another() } else { Identity::development() };
         let chips = [Identity::development(), there];
         let disks = [prepared(folder, "source")?, prepared(folder, "destination")?];
-        let mut source = Machine::started(&images.old, &chips[0], Some(&disks[0]), "")?;
+        let mut source = Machine::behind(consoles[0], &images.old, &chips[0], Some(&disks[0]), "")?;
+        source.start_tpm()?;
         let belongings = made(&mut source)?;
         let before = attested(&mut source, &images.old, &chips[0])?;
         ensure!(before.flags == KEPT && before.origin == [0; 32], "flags {:#x} at the source", before.flags);
         timeline::say(source.qemu.elapsed(), "the source", "a TPM with keys, an index, a session in use");
-        let mut destination = Machine::start(&images.new, &chips[1], Some(&disks[1]), "")?;
+        let mut destination = Machine::behind(consoles[1], &images.new, &chips[1], Some(&disks[1]), "")?;
         destination.wait_for("a TPM is to come")?;
         timeline::say(destination.qemu.elapsed(), "the destination", "waits for a TPM, without a guest");
         Ok(Self { disks, chips, source, destination, belongings, before })
@@ -167,6 +174,14 @@ pub fn run() -> Result<Totals> {
     totals += case("it is lost once, and said again with the next question", kept_said_again(&images, &folder));
     totals += case("it is lost each time, and the questions get through", questions_only(&images, &folder));
     totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
+    totals += case(
+        "an operator's relays and carrier move it; one of the relays was started again",
+        carrier::moves(&images, &sub(&folder, "carried")?),
+    );
+    totals += case(
+        "the carrier loses the receipt that it has kept, and brings it after both machines were ended",
+        carrier::brings_a_receipt(&images, &sub(&folder, "kept-receipt")?),
+    );
     totals += refusals::run(&images)?;
     Ok(totals)
 }

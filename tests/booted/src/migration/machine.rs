@@ -101,8 +101,19 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts an image on a chip; `config` are further lines of the machine's configuration.
     pub(super) fn start(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
+        Self::behind(None, built, chip, disk, config)
+    }
+
+    /// The same behind another console than that of `programs`, by these options.
+    pub(super) fn behind(
+        console: Option<&[String]>,
+        built: &Built,
+        chip: &Identity,
+        disk: Option<&Path>,
+        config: &str,
+    ) -> Result<Self> {
         let programs = Programs::new()?;
-        let mut options = [devices::memory(), programs.options()].concat();
+        let mut options = [devices::memory(), console.map_or_else(|| programs.options(), <[String]>::to_vec)].concat();
         options.extend(disk.map_or_else(Vec::new, devices::disk));
         let qemu = Qemu::start(&Machines {
             machine: &built.machine,
@@ -156,9 +167,15 @@ impl Machine {
     /// The same, with a TPM that has been started.
     pub(super) fn started(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
         let mut machine = Self::start(built, chip, disk, config)?;
-        let code = machine.code(STARTUP)?;
-        ensure!(code == SUCCESS, "TPM2_Startup: {code:#x}");
+        machine.start_tpm()?;
         Ok(machine)
+    }
+
+    /// TPM2_Startup.
+    pub(super) fn start_tpm(&mut self) -> Result<()> {
+        let code = self.code(STARTUP)?;
+        ensure!(code == SUCCESS, "TPM2_Startup: {code:#x}");
+        Ok(())
     }
 
     /// The response code of a command.
