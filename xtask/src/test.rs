@@ -140,6 +140,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: an encrypted disk", |_| booted::disk::run()),
     ("guest: a vTPM as Azure's", |_| booted::azure::guest::run()),
     ("guest: a TPM that is kept", |_| booted::state::guests()),
+    ("guest: an update of the firmware", |_| booted::migration::under_linux()),
     ("guest: beside a disk that is not hidden", |_| booted::state::shown()),
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
     ("guest: Linux on two processors", |_| booted::processors::two()),

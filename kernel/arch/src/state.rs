@@ -121,8 +121,9 @@ pub fn begin<E: Entropy>(
         Some(Opened::Moved(tombstone)) => return Err(moves.give_receipts(tombstone, khz)),
         Some(Opened::Waits(mut berth, waits)) => {
             let mut tpm = Platform::vacant(entropy, clock, endorsed);
-            moves.arrive(&mut tpm, reports, waits, &mut berth, khz)?;
+            moves.arrive(&mut tpm, reports, waits, &mut berth, khz).map_err(|why| berth.why().unwrap_or(why))?;
             let keeper = berth.keeper().ok_or_else(Fatal::plain(Reason::Disk))?;
+            say_anchors(&keeper);
             return moves.begun(tpm, keeper);
         }
         None if moves.receives() => {

@@ -30,7 +30,7 @@ use kernel::state::{Kept, StateSetting, flag};
 pub use migration::Wiped;
 use migration::disk::Resting;
 use migration::{Pending, Tombstone};
-use moving::{DiskBerth, NotEntombed};
+use moving::{DiskBerth, NotEntombed, Vacant};
 use outer::Outer;
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
@@ -151,10 +151,6 @@ pub fn open(
 ) -> Result<Opened, Fatal> {
     let Opening { setting, report, receives, tell } = *wanted;
     let quorum = anchors::quorum(setting)?;
-    if receives && quorum.is_some() {
-        // What they know of the TPM does not go over with it.
-        return Err(Fatal::new(Reason::Settings, format_args!("a TPM that is to come cannot have anchors")));
-    }
     let found = sealed::disk::look(&mut disk).map_err(refused)?;
     let tcb = u64::from_le_bytes(report.committed_tcb.0);
     let writer = Writer { measurement: report.measurement, policy: report.policy.get(), tcb };
@@ -162,7 +158,8 @@ pub fn open(
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
     let mut opening = match &found {
         Found::Empty if receives => {
-            return Ok(Opened::Waits(DiskBerth::vacant(disk, writer, sealing, fresh, tell), None));
+            let vacant = Vacant { disk, writer, roots: sealing, fresh, quorum, post, keys: Default::default() };
+            return Ok(Opened::Waits(DiskBerth::vacant(vacant, tell), None));
         }
         Found::Empty => None,
         // A TCB that is not committed has no key.
@@ -170,10 +167,11 @@ pub fn open(
     };
     let mut anchors = None;
     if let Some(quorum) = quorum {
-        let subject = subject(&mut disk, &found, &quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
-        let mut asked = Anchored::new(quorum, subject, post, entropy)?;
-        asked.settle()?;
-        if let Some(secret) = asked.secret(entropy)? {
+        let subject = subject(&mut disk, &found, quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
+        let keys = anchors::keys(&subject.outer.scalar).ok_or_else(Fatal::plain(Reason::Damaged))?;
+        let mut asked = Anchored::new(quorum, keys, subject, entropy)?;
+        asked.go_by(post);
+        if let Some(secret) = asked.open(entropy)? {
             for roots in [Some(&mut sealing), opening.as_mut()].into_iter().flatten() {
                 roots.share = Some(Root::new(*secret));
             }
@@ -191,9 +189,15 @@ pub fn open(
 }
 
 /// What is on a disk that was opened. A state that waits is written again, under an epoch of this boot's.
-fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
+fn resting(mut disk: Sealed, mut anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
     match migration::disk::resting(&mut disk).map_err(refused)? {
-        Resting::Lives => Ok(Opened::Lives(Box::new(Living { disk, anchors }))),
+        Resting::Lives => {
+            if let Some(anchors) = anchors.as_mut().filter(|anchors| anchors.waits()) {
+                // It has lived without them since it came.
+                anchors.arrive()?;
+            }
+            Ok(Opened::Lives(Box::new(Living { disk, anchors })))
+        }
         Resting::Moved(tombstone) => {
             if let Some(mut anchors) = anchors {
                 // The power may have gone between the disk and the anchors.
@@ -205,8 +209,11 @@ fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Resu
             let mut state = Wiped::of(vec![0; MAX_RECORD_SIZE]);
             let len = migration::disk::waiting(&mut disk, &mut state).map_err(refused)?;
             state.truncate(len);
+            if let Some(anchors) = &mut anchors {
+                anchors.mark(&mut disk)?;
+            }
             migration::disk::keep(&mut disk, &pending, &state).map_err(refused)?;
-            Ok(Opened::Waits(DiskBerth::waiting(disk, tell), Some((pending, state))))
+            Ok(Opened::Waits(DiskBerth::waiting(disk, anchors, tell), Some((pending, state))))
         }
     }
 }

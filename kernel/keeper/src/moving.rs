@@ -11,20 +11,24 @@
 //! | `leaving`, `arriving` | the two sides |
 //! | `movable` | the TPM as a guest calls it, which looks for messages before a command |
 //! | `homes` | where a TPM is kept: on a disk, or nowhere |
+//! | `berth` | the disk where one arrives, and its anchors |
 
 mod arriving;
+mod berth;
 mod homes;
 mod leaving;
 mod movable;
 
 use kernel::attest::{Certificates, Reports};
-use migration::{Arrival, Identity, Pending, Testimony, Tombstone, Witness};
+use migration::{AnchorKey, Arrival, Identity, Pending, Refusal, Testimony, Tombstone, Witness};
 use snp::message::certificates::{ARK, ASK, CertificateTable, VCEK};
 use tpm_core::{Entropy, Tpm};
 
 pub use arriving::{Arrivals, arrive, give_receipts, start_anew};
+pub use berth::DiskBerth;
+pub(crate) use berth::Vacant;
 pub(crate) use homes::short;
-pub use homes::{DiskBerth, Nowhere, Shared};
+pub use homes::{Nowhere, Shared};
 pub use leaving::{Leaving, Stand};
 pub use movable::{Movable, Way};
 
@@ -38,6 +42,15 @@ pub enum NotEntombed {
     /// Its writing was not begun: the TPM goes on here.
     NotBegun,
     /// The next boot may find it or not; or the TPM must not go on anyhow.
+    Unsure,
+}
+
+/// Why a state that comes is not kept as one that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// Nothing was written.
+    Refused(Refusal),
+    /// The same as [`Unsure`].
     Unsure,
 }
 
@@ -58,6 +71,8 @@ pub trait Home {
     fn now(&self) -> Now;
     /// Whether it outlives the virtual machine here.
     fn keeps(&self) -> bool;
+    /// By what anchors know it, if there are any.
+    fn anchor_key(&self) -> Option<AnchorKey>;
     /// Makes the tombstone durable, in the place of the state.
     ///
     /// # Errors
@@ -69,11 +84,18 @@ pub trait Home {
 pub trait Berth {
     /// Whether it outlives the virtual machine here.
     fn keeps(&self) -> bool;
-    /// Makes a state durable that waits for its receipt, in the place of what waits here.
+    /// Makes a state durable that waits for its receipt, in the place of what waits here. `key`: by what its source's
+    /// anchors know it.
     ///
     /// # Errors
-    /// [`Unsure`].
-    fn keep(&mut self, pending: &Pending, state: &[u8]) -> Result<(), Unsure>;
+    /// [`NotKept`].
+    fn keep(
+        &mut self,
+        pending: &Pending,
+        key: Option<&AnchorKey>,
+        state: &[u8],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), NotKept>;
     /// Makes it durable as the TPM that lives here.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::grant::Grant;
 use crate::judge::{self, Case};
 use crate::message::{Answer, Head, Hello, Kind, Proof, array, plain, read_refused};
 use crate::octets::{Octets, room};
-use crate::record::{Arrival, Pending, Receipt};
+use crate::record::{AnchorKey, Arrival, Pending, Receipt};
 use crate::refusal::Refusal;
 use crate::source::{common, ephemeral, sha384};
 use crate::terms::Terms;
@@ -54,6 +54,7 @@ struct Run {
     own: Report,
     other: Report,
     grant: Option<Grant>,
+    anchor_key: Option<AnchorKey>,
 }
 
 /// An answer that was given.
@@ -117,7 +118,8 @@ impl<'t> Destination<'t> {
         if matches!(self.phase, Phase::Waking | Phase::Awake | Phase::Stuck) {
             return Err(Refusal::Unexpected);
         }
-        let mut run = Run { channel, identity, epoch, from: other.measurement, own, other, grant: None };
+        let mut run =
+            Run { channel, identity, epoch, from: other.measurement, own, other, grant: None, anchor_key: None };
         self.kept_said = None;
         self.end();
         self.may_come(&run, epoch)?;
@@ -142,6 +144,12 @@ impl<'t> Destination<'t> {
     #[must_use]
     pub fn state(&self) -> &[u8] {
         if let Phase::Keeping { state, .. } = &self.phase { state } else { &[] }
+    }
+
+    /// By what anchors know the TPM whose state is to be kept, if its source has any.
+    #[must_use]
+    pub fn anchor_key(&self) -> Option<&AnchorKey> {
+        if let Phase::Keeping { run, .. } = &self.phase { run.anchor_key.as_ref() } else { None }
     }
 
     /// A message has come.
@@ -307,7 +315,8 @@ impl<'t> Destination<'t> {
         let (identity, epoch) = (r.array()?, r.u64()?);
         r.end()?;
         let other = proof.testimony.report;
-        let run = Run { channel, identity, epoch, from: other.measurement, own: *own, other, grant: proof.grant };
+        let (from, grant) = (other.measurement, proof.grant);
+        let run = Run { channel, identity, epoch, from, own: *own, other, grant, anchor_key: None };
         self.may_come(&run, epoch)?;
         Ok(run)
     }
@@ -326,7 +335,7 @@ impl<'t> Destination<'t> {
     }
 
     fn head(&mut self, mut run: Box<Run>, message: &[u8]) -> Result<Next, Refusal> {
-        let Head { epoch, boot_nonce, promise, len } = Head::read(&run.channel.open(message)?)?;
+        let Head { epoch, boot_nonce, promise, len, anchor_key } = Head::read(&run.channel.open(message)?)?;
         if epoch < run.epoch {
             return Err(Refusal::Older);
         }
@@ -335,6 +344,7 @@ impl<'t> Destination<'t> {
         let state = Wiped::of(room(len)?);
         let pending = Pending { identity: run.identity, epoch, boot_nonce, from: run.from, promise };
         pending.arrival()?;
+        run.anchor_key = anchor_key;
         self.phase = Phase::Receiving { run, pending, len, state };
         Ok(Next::Nothing)
     }

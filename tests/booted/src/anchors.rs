@@ -6,15 +6,13 @@ use anchor::quorum::TooFew;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
-use host::anchors::Fleet;
+use host::anchors::{Fleet, asked};
 use host::boot::{self, Built};
 use host::collect::{VTPM_GUID, random};
 use host::devices::{self, FileDisk, Programs};
 use host::qemu::{Folder, Qemu};
 use host::relay::{AttestCall, Relay, SerialRelay};
 use host::relays::Relay as Way;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -254,15 +252,6 @@ fn by_bad_relay(built: &Built, fleet: &Fleet, disk: &Path, habit: Habit) -> Resu
     let (_, flags) = machine.attested()?;
     ensure!(flags & ANCHORED != 0, "the manifest's flags are {flags:#x}");
     Ok(())
-}
-
-/// An anchor's reply to a request.
-fn asked(address: &str, request: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(request)?;
-    let mut reply = vec![0; anchor::Reply::SIZE];
-    stream.read_exact(&mut reply)?;
-    Ok(reply)
 }
 
 /// Whoever has the chip has the disk's key where the chip is the only root; here it has not.

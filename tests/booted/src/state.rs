@@ -130,6 +130,9 @@ pub fn guests() -> Result<Totals> {
     guests::run()
 }
 
+/// What such a guest is: the system, its command line, MiB of memory, seconds.
+pub(crate) use guests::{COMMAND_LINE, MEMORY, TIMEOUT, system, unsealed};
+
 /// One beside a disk that is not hidden from it.
 pub fn shown() -> Result<Totals> {
     guests::shown()

@@ -6,6 +6,9 @@ use anchor::{Key, Quorum};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use quoin_image::state::{Place, State, Wanted};
+use relay::{Message, service};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,6 +80,18 @@ impl Fleet {
         self.anchors.iter().map(|anchor| anchor.address.as_str()).collect()
     }
 
+    /// What a relay does with a message to them, and with no other.
+    pub fn answers(&self) -> impl FnMut(&Message) -> Option<Vec<Vec<u8>>> + Clone + Send + use<> {
+        let addresses: Vec<String> = self.addresses().into_iter().map(String::from).collect();
+        move |message| {
+            (message.service == service::ANCHORS).then(|| {
+                let address = addresses.get(usize::from(message.number));
+                // One that is not there: said by nothing at all.
+                vec![address.and_then(|address| asked(address, &message.octets).ok()).unwrap_or_default()]
+            })
+        }
+    }
+
     /// The setting of a state on the disk of [`devices`] with these anchors, of which more than half are a quorum. Each
     /// commit is registered.
     pub fn setting(&self, too_few: TooFew, shares: bool) -> Result<State> {
@@ -95,6 +110,15 @@ impl Fleet {
         let arguments = self.anchors.iter().flat_map(|anchor| ["--anchor".into(), anchor.address.clone()]);
         Relay::start(&self.programs, arguments.collect())
     }
+}
+
+/// An anchor's reply to a request.
+pub fn asked(address: &str, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(request)?;
+    let mut reply = vec![0; anchor::Reply::SIZE];
+    stream.read_exact(&mut reply)?;
+    Ok(reply)
 }
 
 /// The key as the program prints it.

@@ -99,6 +99,7 @@ fn console_by(programs: &str) -> Vec<String> {
 #[derive(Debug)]
 pub struct Programs {
     folder: Folder,
+    console: Vec<String>,
     messages: Receiver<Message>,
     writer: Sender<Vec<u8>>,
 }
@@ -106,11 +107,24 @@ pub struct Programs {
 impl Programs {
     /// Waits for QEMU, in a thread.
     pub fn new() -> Result<Self> {
+        Self::behind(|_| None)
+    }
+
+    /// The same behind another program, which has answers of its own to some messages; the others come here.
+    pub fn behind(mut program: impl FnMut(&Message) -> Option<Vec<Vec<u8>>> + Send + 'static) -> Result<Self> {
         let folder = Folder::new()?;
         let path = folder.path().join("programs");
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         let (sender, messages) = channel();
         let (writer, frames) = channel::<Vec<u8>>();
+        let answers = writer.clone();
+        let mut pass = move |message: Message| -> Result<()> {
+            let Some(all) = program(&message) else { return sender.send(message).context("nobody receives") };
+            for answer in all {
+                answers.send(frame(message.service, message.number, &answer)?).context("the machine has ended")?;
+            }
+            Ok(())
+        };
         thread::spawn(move || {
             let Ok((stream, _)) = listener.accept() else { return };
             let Ok(mut out) = stream.try_clone() else { return };
@@ -121,15 +135,20 @@ impl Programs {
                     }
                 }
             });
-            read(stream, &sender);
+            read(stream, &mut pass);
         });
-        Ok(Self { folder, messages, writer })
+        Ok(Self { console: console_at(&path), folder, messages, writer })
+    }
+
+    /// Those of a console that leads elsewhere, by these options: nothing comes here.
+    pub fn elsewhere(console: Vec<String>) -> Result<Self> {
+        Ok(Self { console, folder: Folder::new()?, messages: channel().1, writer: channel().0 })
     }
 
     /// QEMU's options for the console.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
-        console_at(&self.folder.path().join("programs"))
+        self.console.clone()
     }
 
     /// The same for the third serial port, by which the firmware asks for certificates.
@@ -178,7 +197,7 @@ impl Programs {
 }
 
 /// Passes the frames of a stream on, until it ends. What is none is lost.
-fn read(mut stream: impl Read, sender: &Sender<Message>) {
+fn read(mut stream: impl Read, pass: &mut dyn FnMut(Message) -> Result<()>) {
     let (mut frames, mut octets) = (Frames::default(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut octets) {
         let mut rest = &octets[..count];
@@ -186,7 +205,7 @@ fn read(mut stream: impl Read, sender: &Sender<Message>) {
             let (used, frame) = frames.take(rest);
             rest = &rest[used..];
             if let Some(Ok(message)) = frame
-                && sender.send(message).is_err()
+                && pass(message).is_err()
             {
                 return;
             }

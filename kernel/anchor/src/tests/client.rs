@@ -3,7 +3,7 @@
 use super::{Anchors, TPM, boot, head, key};
 use crate::client::{Boot, Client, Ignored, State, Verdict};
 use crate::keys::{Keys, P384};
-use crate::mark::Mark;
+use crate::mark::{Left, Mark};
 use crate::quorum::Quorum;
 use crate::wire::{Head, Malformed, Reason, Reply, status};
 use zerocopy::IntoBytes;
@@ -305,4 +305,152 @@ fn shares_are_asked_for_when_a_tpm_settles_and_only_then() {
     assert_eq!(client.settle([2; 32]).unwrap().exchange, exchange);
     anchors.serve(&mut client, &[0]);
     assert_eq!(client.register(head(2, 1), [3; 32]).unwrap().exchange, [0; 49]);
+}
+
+/// What another firmware has left that was of epoch 3 when its state was sent.
+const LEFT: Left = Left { behind: 3, until: 5, boot: [1; 32] };
+
+/// A state on its way, and a firmware that has it still: of epoch 3.
+fn on_its_way<'a>(
+    anchors: &mut Anchors,
+    quorum: &'a Quorum,
+    keys: &'a P384,
+) -> (Client<'a, P384>, Client<'a, P384>, (Head, Mark)) {
+    let (mut source, _) = anchors.start(quorum, keys, 1, new(quorum), &[0, 1, 2]);
+    source.register(head(3, 1), [4; 32]).unwrap();
+    anchors.serve(&mut source, &[0, 1, 2]);
+    // Another disk, and what is on it was never sent.
+    let record = (head(6, 9), Mark::coming(quorum, &LEFT));
+    let mut waits = Client::new(quorum, keys, boot(2), record.0, &record.1);
+    take_the_turn(anchors, &mut waits, &[0, 1]);
+    (source, waits, record)
+}
+
+fn take_the_turn(anchors: &mut Anchors, client: &mut Client<'_, P384>, reached: &[usize]) {
+    for _ in 0..2 {
+        client.prepare([5; 32]).unwrap();
+        anchors.serve(client, reached);
+        if client.state() != State::Outrun {
+            break;
+        }
+    }
+    if client.settle([6; 32]).is_some() {
+        anchors.serve(client, reached);
+    }
+}
+
+/// The source's tombstone, of this epoch.
+fn buried(anchors: &mut Anchors, source: &mut Client<'_, P384>, epoch: u64) {
+    take_the_turn(anchors, source, &[0, 1, 2]);
+    source.register(head(epoch, 1), [7; 32]).unwrap();
+    anchors.serve(source, &[0, 1, 2]);
+    assert_eq!(source.registered(), Some(head(epoch, 1)));
+}
+
+#[test]
+fn a_state_that_waits_takes_nothing_from_the_firmware_that_has_it() {
+    let (mut anchors, keys) = (Anchors::new(3), key(TPM));
+    let quorum = anchors.quorum(2);
+    let (mut source, mut waits, (_, mark)) = on_its_way(&mut anchors, &quorum, &keys);
+    assert_eq!((waits.state(), waits.registered()), (State::Settled, None));
+    assert!(waits.register(head(6, 2), [8; 32]).is_none(), "it registers nothing");
+    assert_eq!((waits.mark().left(), waits.mark().heads()), (mark.left(), &[][..]));
+    // It goes on there, as if that were another boot that came to nothing.
+    buried(&mut anchors, &mut source, 4);
+    // Also where the run was given up, and much has happened since.
+    take_the_turn(&mut anchors, &mut waits, &[0, 1]);
+    assert_eq!(waits.state(), State::Settled);
+}
+
+#[test]
+fn a_state_that_has_come_goes_on_from_what_was_left_where_it_comes_from() {
+    for epoch in [4, 5] {
+        let (mut anchors, keys) = (Anchors::new(3), key(TPM));
+        let quorum = anchors.quorum(2);
+        let (mut source, mut here, record) = on_its_way(&mut anchors, &quorum, &keys);
+        buried(&mut anchors, &mut source, epoch);
+        here.arrive();
+        take_the_turn(&mut anchors, &mut here, &[1, 2]);
+        assert_eq!((here.state(), here.registered()), (State::Settled, Some(head(epoch, 1))));
+        let mark = here.mark();
+        assert_eq!((mark.heads(), mark.names_own(), mark.left()), (&[head(epoch, 1)][..], true, None));
+        here.register(head(7, 2), [8; 32]).unwrap();
+        anchors.serve(&mut here, &[0, 1, 2]);
+        assert_eq!(here.registered(), Some(head(7, 2)));
+        // What waited is old then, and so is what was left.
+        let mut put_back = Client::new(&quorum, &keys, boot(3), record.0, &record.1);
+        put_back.arrive();
+        take_the_turn(&mut anchors, &mut put_back, &[0, 1]);
+        assert_eq!(put_back.state(), State::Over(Verdict::Old(head(7, 2))));
+        take_the_turn(&mut anchors, &mut source, &[0, 1]);
+        assert_eq!(source.state(), State::Over(Verdict::Superseded(head(7, 2))));
+        // The next boot goes on.
+        let (next, _) = anchors.start(&quorum, &keys, 4, (head(7, 2), mark), &[0, 1]);
+        assert_eq!(next.registered(), Some(head(8, 4)));
+    }
+}
+
+/// Of the same boot, or of the same epoch, is not enough: the firmware there may live, or another copy of it.
+#[test]
+fn a_state_that_has_come_does_not_go_on_from_anything_else() {
+    for found in [head(3, 1), head(6, 1), head(4, 7), head(5, 7)] {
+        let (mut anchors, keys) = (Anchors::new(3), key(TPM));
+        let quorum = anchors.quorum(2);
+        let (mut source, mut here, _) = on_its_way(&mut anchors, &quorum, &keys);
+        take_the_turn(&mut anchors, &mut source, &[0, 1, 2]);
+        source.register(found, [7; 32]).unwrap();
+        anchors.serve(&mut source, &[0, 1, 2]);
+        here.arrive();
+        take_the_turn(&mut anchors, &mut here, &[0, 1]);
+        assert_eq!(here.state(), State::Over(Verdict::Old(found)), "{found:?}");
+    }
+    let keys = key(TPM);
+    let mut anchors = Anchors::new(3);
+    let quorum = anchors.quorum(2);
+    for arrived in [false, true] {
+        let mut here = Client::new(&quorum, &keys, boot(2), head(6, 9), &Mark::coming(&quorum, &LEFT));
+        if arrived {
+            here.arrive();
+        }
+        here.prepare([1; 32]).unwrap();
+        anchors.serve(&mut here, &[0, 1, 2]);
+        assert_eq!(here.state(), State::Over(Verdict::Unknown), "anchors that know nothing of it");
+    }
+}
+
+/// Where the settings let a TPM go on alone: its records say what they said, until anchors answer.
+#[test]
+fn a_state_that_has_come_and_goes_on_alone_is_settled_by_a_later_boot() {
+    let (mut anchors, keys) = (Anchors::new(3), key(TPM));
+    let quorum = anchors.quorum(2);
+    let (mut source, mut here, _) = on_its_way(&mut anchors, &quorum, &keys);
+    buried(&mut anchors, &mut source, 5);
+    here.arrive();
+    let alone = here.mark();
+    assert_eq!((alone.left(), alone.names_own()), (Some(LEFT), false));
+    let mut next = Client::new(&quorum, &keys, boot(3), head(8, 2), &alone);
+    next.arrive();
+    take_the_turn(&mut anchors, &mut next, &[1, 2]);
+    assert_eq!(next.registered(), Some(head(5, 1)));
+}
+
+#[test]
+fn a_mark_of_what_was_left_is_read_in_its_shape_alone() {
+    let anchors = Anchors::new(3);
+    let quorum = anchors.quorum(2);
+    let mark = Mark::coming(&quorum, &LEFT);
+    let octets = mark.as_bytes().to_vec();
+    assert_eq!(Mark::parse(&octets), Some(mark));
+    for (at, why) in [
+        (41, "its own head was sent"),
+        (42 + 7, "the last is not behind the first"),
+        (42 + 8, "the first is of another boot than the last"),
+        (42 + 40, "the first has a digest"),
+        (42 + 72 + 40, "the last has a digest"),
+        (42 + 144, "a third head"),
+    ] {
+        let mut other = octets.clone();
+        other[at] ^= if at == 42 + 7 { 3 ^ 5 } else { 1 };
+        assert_eq!(Mark::parse(&other), None, "{why}");
+    }
 }

@@ -12,7 +12,7 @@ use migration::{Arrival, Pending, Refusal, Terms, Testimony, Tombstone, Witness}
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, MAX_STATE_SIZE, StateForm};
 
-use super::{Berth, Psp, Random};
+use super::{Berth, NotKept, Psp, Random};
 
 /// What there is to arrive with.
 pub struct Arrivals<'a, E, C> {
@@ -110,9 +110,18 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
             destination.not_kept();
             return refused(Refusal::State);
         }
-        if berth.keep(pending, destination.state()).is_err() {
-            destination.unsure();
-            return Err(Refusal::Disk);
+        let (waiting, key) = (destination.state(), destination.anchor_key());
+        match platform.with(|_, hooks| berth.keep(pending, key, waiting, hooks.entropy)) {
+            Ok(()) => {}
+            Err(NotKept::Refused(why)) => {
+                *is_here = false;
+                destination.not_kept();
+                return refused(why);
+            }
+            Err(NotKept::Unsure) => {
+                destination.unsure();
+                return Err(Refusal::Disk);
+            }
         }
         *state = Some(Wiped::of(destination.state().to_vec()));
         destination.kept()

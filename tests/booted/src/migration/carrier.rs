@@ -2,9 +2,11 @@
 
 use super::machine::{FAILURE, GET_RANDOM, Images, Machine, SUCCESS};
 use super::travel::{Journey, while_used};
-use super::{Scene, Way, found};
+use super::{KEPT, Scene, Way, found};
 use anyhow::{Context, Result, ensure};
+use core::cell::RefCell;
 use fs_err as fs;
+use host::devices::Programs;
 use host::relays::Relay;
 use host::{build, child};
 use migration::message::Kind;
@@ -41,8 +43,9 @@ impl Hosts {
     fn begin(images: &Images, place: &Path) -> Result<Self> {
         let programs = build::anchors()?;
         let relays = [Relay::for_carriers(&programs)?, Relay::for_carriers(&programs)?];
-        let consoles = relays.each_ref().map(Relay::lasting_options);
-        let scene = Scene::behind(consoles.each_ref().map(|console| Some(&console[..])), images, place, Way::Chip)?;
+        let next = RefCell::new(relays.iter());
+        let consoles = || elsewhere(next.borrow_mut().next().context("a third console")?);
+        let scene = Scene::begin_by(&consoles, KEPT, images, place, Way::Chip)?;
         let grant = place.join("grant");
         fs::write(&grant, images.owner.grant(&images.old, &images.new)?)?;
         Ok(Self { programs, relays, scene, grant, receipt: place.join("receipt") })
@@ -99,9 +102,8 @@ pub(super) fn brings_a_receipt(images: &Images, place: &Path) -> Result<()> {
     hosts.scene.source.qemu.kill()?;
     hosts.scene.source.relay = None;
     hosts.scene.destination.qemu.kill()?;
-    let console = hosts.relays[1].lasting_options();
     let (chip, disk) = (&hosts.scene.chips[1], &hosts.scene.disks[1]);
-    hosts.scene.destination = Machine::behind(Some(&console), &images.new, chip, Some(disk), "")?;
+    hosts.scene.destination = Machine::start_by(elsewhere(&hosts.relays[1])?, &images.new, chip, Some(disk), "")?;
     hosts.scene.destination.wait_for("waits for its receipt")?;
     let receipt = hosts.receipt.clone();
     let ended = hosts.carry(&[Path::new("--destination"), &destination, Path::new("--receipt"), &receipt])?;
@@ -109,6 +111,10 @@ pub(super) fn brings_a_receipt(images: &Images, place: &Path) -> Result<()> {
     let Scene { destination, belongings, .. } = &mut hosts.scene;
     ensure!(destination.code(GET_RANDOM)? == SUCCESS, "the destination does not answer");
     found(destination, belongings)
+}
+
+fn elsewhere(relay: &Relay) -> Result<Programs> {
+    Programs::elsewhere(relay.lasting_options())
 }
 
 /// A way to a relay's port on which *gone* is lost, and the connection with it.

@@ -126,7 +126,8 @@ fn guest(relay: &mut SerialRelay<UnixStream>, stop: &AtomicBool) -> (Option<Inst
     (last, failed)
 }
 
-fn carry(
+/// The same, where somebody else sees to the source's guest.
+pub(super) fn carry(
     source: &Programs,
     destination: &Programs,
     begin: Option<&[u8]>,
