@@ -129,6 +129,7 @@ const IN_QEMU: &[InQemu] = &[
     ("state: a disk that fails, lies, falls silent", |_| booted::state::bad_disk()),
     (SILENT, |_| booted::state::silent_disk()),
     ("state: it moves", |_| booted::migration::run()),
+    ("state: it moves with anchors, idle, as Azure's", |_| booted::migration::others()),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
     ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),

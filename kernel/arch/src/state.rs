@@ -91,7 +91,7 @@ pub fn open(
 }
 
 fn tell(why: &dyn fmt::Display) {
-    say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    say("state", format_args!("{why}"));
 }
 
 /// A TPM that has begun, and who would write its tombstone.

@@ -11,10 +11,9 @@ use anchor::client::{Boot, Client};
 use anchor::drive::{self, Refused};
 use anchor::quorum::TooFew;
 use anchor::share::Exchange;
-use anchor::{Head, Left, Mark, P384, Quorum};
+use anchor::{Head, Mark, P384, Quorum};
 use kernel::fatal::{Fatal, Reason};
 use kernel::state::{StateSetting, flag};
-use migration::AnchorKey;
 use sealed::StateDisk;
 use sealed::disk::Room;
 use tpm_core::Entropy;
@@ -78,7 +77,7 @@ pub(crate) struct Anchored {
 }
 
 impl Anchored {
-    /// Of this state, by the key pair of its scalar.
+    /// Of this state, by the key pair of its scalar ([`keys`]).
     ///
     /// # Errors
     /// `Entropy`.
@@ -117,30 +116,6 @@ impl Anchored {
     /// The way again, of those that are not asked any more.
     pub(crate) fn leave(mut self: Box<Self>) -> Option<Box<dyn Post>> {
         self.post.take()
-    }
-
-    /// By what they know the TPM.
-    pub(crate) fn key(&self) -> AnchorKey {
-        AnchorKey { quorum: self.quorum.id(), scalar: *self.outer.scalar }
-    }
-
-    /// Whether the TPM comes from a firmware with the same anchors, and that may be alive.
-    pub(crate) const fn waits(&self) -> bool {
-        self.client.waits()
-    }
-
-    /// What waits is another state now, which will have left this.
-    pub(crate) fn comes(&mut self, left: Left) {
-        self.client.comes(left);
-    }
-
-    /// The TPM has arrived: where it comes from it is dead. Nobody may have started it here before.
-    ///
-    /// # Errors
-    /// Those of [`Anchored::settle`].
-    pub(crate) fn arrive(&mut self) -> Result<(), Fatal> {
-        self.client.arrive();
-        self.settle()
     }
 
     /// Asks whether the state is the newest, and for its share, where that is a root.
@@ -259,7 +234,11 @@ impl Anchored {
     }
 
     fn never_without(&mut self, why: Refused) -> Result<(), Fatal> {
-        self.without(why).and_then(|()| Err(Fatal::new(Reason::Anchors, format_args!("{why}"))))
+        // What was registered before is no less so.
+        let before = (self.alone, self.again_ms);
+        self.without(why)?;
+        (self.alone, self.again_ms) = before;
+        Err(Fatal::new(Reason::Anchors, format_args!("{why}")))
     }
 
     /// The same for what is left of a TPM that has moved, which is on the disk: whatever the settings say, it is
@@ -291,9 +270,13 @@ fn head_of<R: Room>(disk: &StateDisk<R, Device>) -> Head {
     Head::new(disk.epoch(), *disk.boot_nonce(), *disk.digest())
 }
 
-/// The key pair of a scalar, which is there for good.
-pub(crate) fn keys(scalar: &[u8; 48]) -> Option<&'static P384> {
-    P384::new(scalar).map(|keys| &*Box::leak(Box::new(keys)))
+/// The key pair of a scalar, which is there for good: a boot has one.
+///
+/// # Errors
+/// `Damaged`: it is none.
+pub(crate) fn keys(scalar: &[u8; 48]) -> Result<&'static P384, Fatal> {
+    let keys = P384::new(scalar).ok_or_else(Fatal::plain(Reason::Damaged))?;
+    Ok(Box::leak(Box::new(keys)))
 }
 
 /// A scalar of P-384.

@@ -105,7 +105,7 @@ pub type AskKey<'a> = &'a mut dyn FnMut(&KeyRequest) -> Result<DerivedKey, Repor
 /// The disk of a state.
 type Sealed = StateDisk<Vec<u8>, Device>;
 
-/// Is told why the TPM cannot be kept.
+/// Is told why the TPM cannot be kept, or cannot leave or come.
 pub type Tell = fn(&dyn Display);
 
 /// A disk that is ours.
@@ -132,7 +132,7 @@ pub struct Opening<'a> {
     pub report: &'a Report,
     /// No TPM is made on an empty disk: it is to come from elsewhere.
     pub receives: bool,
-    /// Is told why the TPM cannot be kept.
+    /// Is told why not.
     pub tell: Tell,
 }
 
@@ -158,7 +158,7 @@ pub fn open(
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
     let mut opening = match &found {
         Found::Empty if receives => {
-            let vacant = Vacant { disk, writer, roots: sealing, fresh, quorum, post, keys: Default::default() };
+            let vacant = Vacant { disk, writer, roots: sealing, fresh, quorum, post, key: None, asked: None };
             return Ok(Opened::Waits(DiskBerth::vacant(vacant, tell), None));
         }
         Found::Empty => None,
@@ -168,7 +168,7 @@ pub fn open(
     let mut anchors = None;
     if let Some(quorum) = quorum {
         let subject = subject(&mut disk, &found, quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
-        let keys = anchors::keys(&subject.outer.scalar).ok_or_else(Fatal::plain(Reason::Damaged))?;
+        let keys = anchors::keys(&subject.outer.scalar)?;
         let mut asked = Anchored::new(quorum, keys, subject, entropy)?;
         asked.go_by(post);
         if let Some(secret) = asked.open(entropy)? {
@@ -191,13 +191,7 @@ pub fn open(
 /// What is on a disk that was opened. A state that waits is written again, under an epoch of this boot's.
 fn resting(mut disk: Sealed, mut anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
     match migration::disk::resting(&mut disk).map_err(refused)? {
-        Resting::Lives => {
-            if let Some(anchors) = anchors.as_mut().filter(|anchors| anchors.waits()) {
-                // It has lived without them since it came.
-                anchors.arrive()?;
-            }
-            Ok(Opened::Lives(Box::new(Living { disk, anchors })))
-        }
+        Resting::Lives => Ok(Opened::Lives(Box::new(Living { disk, anchors }))),
         Resting::Moved(tombstone) => {
             if let Some(mut anchors) = anchors {
                 // The power may have gone between the disk and the anchors.
@@ -393,7 +387,9 @@ impl Keeping {
 
 impl Keeper for Keeping {
     fn keep(&mut self, tpm: &Tpm) -> Option<()> {
-        self.begin(tpm).map_err(|why| (self.tell)(&why)).ok()
+        let tell = self.tell;
+        let fails = |why| tell(&format_args!("the TPM fails, since it cannot be kept: {why}"));
+        self.begin(tpm).map_err(fails).ok()
     }
 
     fn kept(&self) -> Kept {

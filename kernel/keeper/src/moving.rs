@@ -20,7 +20,7 @@ mod leaving;
 mod movable;
 
 use kernel::attest::{Certificates, Reports};
-use migration::{AnchorKey, Arrival, Identity, Pending, Refusal, Testimony, Tombstone, Witness};
+use migration::{Arrival, Identity, Pending, Refusal, Testimony, Tombstone, Witness};
 use snp::message::certificates::{ARK, ASK, CertificateTable, VCEK};
 use tpm_core::{Entropy, Tpm};
 
@@ -45,15 +45,6 @@ pub enum NotEntombed {
     Unsure,
 }
 
-/// Why a state that comes is not kept as one that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotKept {
-    /// Nothing was written.
-    Refused(Refusal),
-    /// The same as [`Unsure`].
-    Unsure,
-}
-
 /// What the state is that could leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -71,8 +62,6 @@ pub trait Home {
     fn now(&self) -> Now;
     /// Whether it outlives the virtual machine here.
     fn keeps(&self) -> bool;
-    /// By what anchors know it, if there are any.
-    fn anchor_key(&self) -> Option<AnchorKey>;
     /// Makes the tombstone durable, in the place of the state.
     ///
     /// # Errors
@@ -84,18 +73,16 @@ pub trait Home {
 pub trait Berth {
     /// Whether it outlives the virtual machine here.
     fn keeps(&self) -> bool;
-    /// Makes a state durable that waits for its receipt, in the place of what waits here. `key`: by what its source's
-    /// anchors know it.
+    /// This TPM is about to come: its source goes on until this is done. What is needed to keep it is got now.
     ///
     /// # Errors
-    /// [`NotKept`].
-    fn keep(
-        &mut self,
-        pending: &Pending,
-        key: Option<&AnchorKey>,
-        state: &[u8],
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), NotKept>;
+    /// Why it cannot be kept here. Nothing was written.
+    fn expect(&mut self, identity: &Identity, entropy: &mut dyn Entropy) -> Result<(), Refusal>;
+    /// Makes a state durable that waits for its receipt, in the place of what waits here.
+    ///
+    /// # Errors
+    /// [`Unsure`].
+    fn keep(&mut self, pending: &Pending, state: &[u8]) -> Result<(), Unsure>;
     /// Makes it durable as the TPM that lives here.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::grant::Grant;
 use crate::judge::{self, Case};
 use crate::message::{Answer, Head, Hello, Kind, Proof, array, plain, read_refused};
 use crate::octets::{Octets, room};
-use crate::record::{AnchorKey, Arrival, Pending, Receipt};
+use crate::record::{Arrival, Pending, Receipt};
 use crate::refusal::Refusal;
 use crate::source::{common, ephemeral, sha384};
 use crate::terms::Terms;
@@ -54,7 +54,6 @@ struct Run {
     own: Report,
     other: Report,
     grant: Option<Grant>,
-    anchor_key: Option<AnchorKey>,
 }
 
 /// An answer that was given.
@@ -118,8 +117,7 @@ impl<'t> Destination<'t> {
         if matches!(self.phase, Phase::Waking | Phase::Awake | Phase::Stuck) {
             return Err(Refusal::Unexpected);
         }
-        let mut run =
-            Run { channel, identity, epoch, from: other.measurement, own, other, grant: None, anchor_key: None };
+        let mut run = Run { channel, identity, epoch, from: other.measurement, own, other, grant: None };
         self.kept_said = None;
         self.end();
         self.may_come(&run, epoch)?;
@@ -134,6 +132,17 @@ impl<'t> Destination<'t> {
         matches!(self.phase, Phase::Awake)
     }
 
+    /// The TPM whose source has been judged, when that is told that this is ready.
+    #[must_use]
+    pub fn comes(&self) -> Option<&Identity> {
+        if let Phase::Proven(run) = &self.phase { Some(&run.identity) } else { None }
+    }
+
+    /// The run that was about to begin is over, and what waits here goes on waiting.
+    pub fn not_ready(&mut self) {
+        self.end();
+    }
+
     /// What waits here for its receipt.
     #[must_use]
     pub const fn waits(&self) -> Option<&Pending> {
@@ -144,12 +153,6 @@ impl<'t> Destination<'t> {
     #[must_use]
     pub fn state(&self) -> &[u8] {
         if let Phase::Keeping { state, .. } = &self.phase { state } else { &[] }
-    }
-
-    /// By what anchors know the TPM whose state is to be kept, if its source has any.
-    #[must_use]
-    pub fn anchor_key(&self) -> Option<&AnchorKey> {
-        if let Phase::Keeping { run, .. } = &self.phase { run.anchor_key.as_ref() } else { None }
     }
 
     /// A message has come.
@@ -315,8 +318,7 @@ impl<'t> Destination<'t> {
         let (identity, epoch) = (r.array()?, r.u64()?);
         r.end()?;
         let other = proof.testimony.report;
-        let (from, grant) = (other.measurement, proof.grant);
-        let run = Run { channel, identity, epoch, from, own: *own, other, grant, anchor_key: None };
+        let run = Run { channel, identity, epoch, from: other.measurement, own: *own, other, grant: proof.grant };
         self.may_come(&run, epoch)?;
         Ok(run)
     }
@@ -335,7 +337,7 @@ impl<'t> Destination<'t> {
     }
 
     fn head(&mut self, mut run: Box<Run>, message: &[u8]) -> Result<Next, Refusal> {
-        let Head { epoch, boot_nonce, promise, len, anchor_key } = Head::read(&run.channel.open(message)?)?;
+        let Head { epoch, boot_nonce, promise, len } = Head::read(&run.channel.open(message)?)?;
         if epoch < run.epoch {
             return Err(Refusal::Older);
         }
@@ -344,7 +346,6 @@ impl<'t> Destination<'t> {
         let state = Wiped::of(room(len)?);
         let pending = Pending { identity: run.identity, epoch, boot_nonce, from: run.from, promise };
         pending.arrival()?;
-        run.anchor_key = anchor_key;
         self.phase = Phase::Receiving { run, pending, len, state };
         Ok(Next::Nothing)
     }

@@ -50,7 +50,7 @@ mod wiped;
 pub use channel::Channel;
 pub use destination::Destination;
 pub use grant::Grant;
-pub use record::{AnchorKey, Arrival, Pending, Receipt, Tombstone};
+pub use record::{Arrival, Pending, Receipt, Tombstone};
 pub use refusal::Refusal;
 pub use source::Source;
 pub use terms::Terms;

@@ -6,7 +6,7 @@
 //! | 2 answer | destination | flags₄ ‖ ephemeral key₉₆ ‖ certificates ‖ report₁₁₈₄ |
 //! | 3 proof | source | length₂ and grant (0 or 232) ‖ certificates ‖ report₁₁₈₄ ‖ sealed: identity₃₂ ‖ epoch₈ |
 //! | 4 ready | destination | sealed: nothing |
-//! | 5 head | source | sealed: epoch₈ ‖ boot nonce₃₂ ‖ promise₄₈ ‖ length of the state₈ ‖ anchors₃₂ ‖ key for them₄₈ |
+//! | 5 head | source | sealed: epoch₈ ‖ boot nonce₃₂ ‖ promise₄₈ ‖ length of the state₈ |
 //! | 6 chunk | source | sealed: what comes next of the state, 1 to [`MAX_CHUNK`] octets |
 //! | 7 kept | destination | sealed: SHA-384 of the state₄₈ |
 //! | 8 gone | source | receipt₃₂ |
@@ -24,14 +24,11 @@ use alloc::vec::Vec;
 
 use snp::report::{REPORT_SIZE, Report};
 use zerocopy::IntoBytes;
-use zeroize::Zeroizing;
 
 use crate::grant::{self, Grant};
 use crate::octets::{Octets, joined};
-use crate::record::AnchorKey;
 use crate::refusal::Refusal;
 use crate::transcript::Testimony;
-use crate::wiped::Wiped;
 
 /// The version of all messages.
 pub const VERSION: u8 = 1;
@@ -205,32 +202,26 @@ impl Proof {
 }
 
 /// The plaintext of a head.
+#[derive(Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) epoch: u64,
     pub(crate) boot_nonce: [u8; 32],
     pub(crate) promise: [u8; 48],
     pub(crate) len: u64,
-    pub(crate) anchor_key: Option<AnchorKey>,
 }
 
 impl Head {
-    pub(crate) fn octets(&self) -> Result<Wiped, Refusal> {
-        let (quorum, scalar) = self.anchor_key.as_ref().map_or(NO_ANCHORS, |key| (&key.quorum, &key.scalar));
-        let (epoch, len) = (self.epoch.to_le_bytes(), self.len.to_le_bytes());
-        joined(&[&epoch, &self.boot_nonce, &self.promise, &len, quorum, scalar]).map(Wiped::of)
+    pub(crate) fn octets(&self) -> Result<Vec<u8>, Refusal> {
+        joined(&[&self.epoch.to_le_bytes(), &self.boot_nonce, &self.promise, &self.len.to_le_bytes()])
     }
 
     pub(crate) fn read(plain: &[u8]) -> Result<Self, Refusal> {
         let mut r = Octets(plain);
         let (epoch, boot_nonce, promise) = (r.u64()?, r.array()?, r.array()?);
-        let (len, quorum) = (r.u64()?, r.array()?);
-        let scalar = Zeroizing::new(r.array()?);
-        r.end()?;
-        Ok(Self { epoch, boot_nonce, promise, len, anchor_key: AnchorKey::of(quorum, *scalar) })
+        let head = Self { epoch, boot_nonce, promise, len: r.u64()? };
+        r.end().map(|()| head)
     }
 }
-
-const NO_ANCHORS: (&[u8; 32], &[u8; 48]) = (&[0; 32], &[0; 48]);
 
 /// A message in the clear whose body is one array.
 pub(crate) fn plain(kind: Kind, body: &[u8]) -> Result<Vec<u8>, Refusal> {

@@ -30,24 +30,6 @@ impl Receipt {
     }
 }
 
-/// By what the source's anchors know the TPM. Zeros on the wire: there are none.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct AnchorKey {
-    /// Which anchors (`anchor::Quorum::id`).
-    pub quorum: [u8; 32],
-    /// The scalar of the key by which the TPM asks them.
-    pub scalar: [u8; 48],
-}
-
-impl AnchorKey {
-    /// One, if these are not zeros.
-    pub(crate) fn of(quorum: [u8; 32], scalar: [u8; 48]) -> Option<Self> {
-        let key = Self { quorum, scalar };
-        let is_there = key.quorum.iter().chain(&key.scalar).any(|octet| *octet != 0);
-        is_there.then_some(key)
-    }
-}
-
 /// What is left of a TPM that has moved.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tombstone {

@@ -25,7 +25,7 @@ use crate::grant::Grant;
 use crate::judge::{self, Case};
 use crate::message::{Answer, Head, Hello, Kind, MAX_CHUNK, Proof, array, plain, read_refused};
 use crate::octets::joined;
-use crate::record::{AnchorKey, Pending, Receipt, Tombstone};
+use crate::record::{Pending, Receipt, Tombstone};
 use crate::refusal::Refusal;
 use crate::terms::{Terms, point};
 use crate::transcript::{DESTINATION, SOURCE, Transcript, Witness};
@@ -56,24 +56,6 @@ pub struct Bearer<'a> {
     pub kept: bool,
     /// The owner's word, if there is one.
     pub grant: Option<&'a Grant>,
-}
-
-/// The state's last moment here.
-pub struct Last {
-    /// Its epoch.
-    pub epoch: u64,
-    /// The boot nonce.
-    pub boot_nonce: [u8; 32],
-    /// By what anchors know it, if there are any.
-    pub anchor_key: Option<AnchorKey>,
-}
-
-impl Last {
-    /// Of a state without anchors.
-    #[must_use]
-    pub const fn new(epoch: u64, boot_nonce: [u8; 32]) -> Self {
-        Self { epoch, boot_nonce, anchor_key: None }
-    }
 }
 
 /// Two firmwares that have shown each other who they are.
@@ -189,8 +171,14 @@ impl<'t> Source<'t> {
     /// # Errors
     /// `Unexpected` unless the destination is ready; `Epoch`, `Entropy`, `Room`, and those of a grant that has expired
     /// since. The run is then over.
-    pub fn hand_over(&mut self, state: Wiped, last: Last, rng: &mut dyn Rng) -> Result<Vec<u8>, Refusal> {
-        self.epoch = last.epoch;
+    pub fn hand_over(
+        &mut self,
+        state: Wiped,
+        epoch: u64,
+        boot_nonce: [u8; 32],
+        rng: &mut dyn Rng,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.epoch = epoch;
         let run = match core::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Ready(run) => run,
             other => {
@@ -198,7 +186,7 @@ impl<'t> Source<'t> {
                 return Err(Refusal::Unexpected);
             }
         };
-        let (sent, message) = self.begin(run, &state, last, rng)?;
+        let (sent, message) = self.begin(run, &state, boot_nonce, rng)?;
         self.phase = Phase::Sending { sent, state, at: 0 };
         Ok(message)
     }
@@ -349,7 +337,7 @@ impl<'t> Source<'t> {
         &self,
         mut run: Box<Run>,
         state: &[u8],
-        last: Last,
+        boot_nonce: [u8; 32],
         rng: &mut dyn Rng,
     ) -> Result<(Sent, Vec<u8>), Refusal> {
         judge::successor(&run.own, &run.other, self.terms, &self.case())?;
@@ -357,9 +345,9 @@ impl<'t> Source<'t> {
         rng.fill(&mut receipt.0)?;
         let promise = receipt.promise();
         let len = u64::try_from(state.len()).map_err(|_| Refusal::Room)?;
-        let Last { epoch, boot_nonce, anchor_key } = last;
-        let head = Head { epoch, boot_nonce, promise, len, anchor_key };
+        let head = Head { epoch: self.epoch, boot_nonce, promise, len };
         let message = run.channel.seal(Kind::Head, &head.octets()?)?;
+        let Head { epoch, boot_nonce, promise, .. } = head;
         Pending { identity: self.identity, epoch, boot_nonce, from: run.own.measurement, promise }.arrival()?;
         let (to, chip) = (run.other.measurement, run.other.chip_id);
         let tombstone = Tombstone { identity: self.identity, epoch, to, chip, receipt };

@@ -195,8 +195,14 @@ pub fn run() -> Result<Totals> {
         carrier::brings_a_receipt(&images, &sub(&folder, "kept-receipt")?),
     );
     totals += refusals::run(&images)?;
-    totals += anchored::run(&folder)?;
-    totals += others::run(&images, &folder)?;
+    Ok(totals)
+}
+
+/// The same with anchors, and for other guests.
+pub fn others() -> Result<Totals> {
+    let folder = Folder::new()?;
+    let mut totals = anchored::run(&folder)?;
+    totals += others::run(&Images::build()?, &folder)?;
     Ok(totals)
 }
 

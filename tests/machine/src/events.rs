@@ -55,12 +55,6 @@ impl Machine {
         if code == code::RUN_VMPL && !self.config.no_vmpls {
             return self.run_vmpl_event(ghcb, info1);
         }
-        if code == exit::IOIO && self.is_time_for_a_visit() {
-            let outcome = self.io(ghcb, info1, info2);
-            self.answer(ghcb, outcome);
-            self.switch(0, exit::VMGEXIT);
-            return None;
-        }
         Some(match code {
             exit::CPUID => self.cpuid_event(ghcb),
             exit::IOIO => self.io(ghcb, info1, info2),
@@ -92,13 +86,6 @@ impl Machine {
             }
             _ => Err(Malformed::InvalidEvent.into()),
         })
-    }
-
-    /// `visit=N`: the host runs VMPL0 at each Nth exit of VMPL2 for a port.
-    fn is_time_for_a_visit(&mut self) -> bool {
-        let Some(every) = self.config.visit.filter(|_| self.current() == 2) else { return false };
-        self.processor_mut().intercepts += 1;
-        self.processor().intercepts.is_multiple_of(every) && self.processor().levels[0].vmsa.is_some()
     }
 
     fn run_vmpl_event(&mut self, ghcb: Ghcb, target: u64) -> Option<Outcome> {

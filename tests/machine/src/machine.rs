@@ -100,7 +100,7 @@ pub(crate) struct Processor {
     pub(crate) current: usize,
     pub(crate) exits: Exits,
     pub(crate) call: Call,
-    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`, or its exits for ports, for `visit`.
+    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
     pub(crate) work: Work,
     /// Another processor has stored what ran here, which runs no more: there is nothing to be done about its exit.

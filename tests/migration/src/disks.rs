@@ -6,7 +6,7 @@ use crate::scene::{BOOT_NONCE, IDENTITY, MOST};
 use crate::{Seeded, octets};
 use migration::Wiped;
 use migration::destination::{self, Destination};
-use migration::source::{self, Bearer, Last, Source};
+use migration::source::{self, Bearer, Source};
 use migration::{Identity, Pending, Refusal, Terms, Tombstone};
 
 /// A TPM, of which only counts what must not be lost or go back: how many commands it has answered.
@@ -228,7 +228,7 @@ impl<'t> Machine<'t> {
         Ok(match (source.receive(message, boot)?, tpm) {
             (source::Next::Send(message), _) => vec![message],
             (source::Next::HandOver, Some(tpm)) => {
-                let mut all = vec![source.hand_over(Wiped::of(tpm.state()), Last::new(tpm.epoch, BOOT_NONCE), rng)?];
+                let mut all = vec![source.hand_over(Wiped::of(tpm.state()), tpm.epoch, BOOT_NONCE, rng)?];
                 while let Some(chunk) = source.next_chunk()? {
                     all.push(chunk);
                 }

@@ -6,7 +6,7 @@ use crate::chip::{Boot, Chip, TCB};
 use migration::Wiped;
 use migration::chain::Generation;
 use migration::destination::{self, Destination};
-use migration::source::{self, Bearer, Last, Source};
+use migration::source::{self, Bearer, Source};
 use migration::{Arrival, Grant, Identity, Measurement, Pending, Refusal, Terms, Tombstone};
 use std::sync::LazyLock;
 use tpm_crypto::ecc::{Curve, Scalar};
@@ -142,7 +142,7 @@ impl<'a> Scene<'a> {
             source::Next::Send(message) => vec![forth(message)],
             source::Next::HandOver => {
                 let state = Wiped::of(self.state.clone());
-                let mut all = vec![forth(self.source.hand_over(state, Last::new(EPOCH, BOOT_NONCE), &mut self.rng)?)];
+                let mut all = vec![forth(self.source.hand_over(state, EPOCH, BOOT_NONCE, &mut self.rng)?)];
                 while let Some(chunk) = self.source.next_chunk()? {
                     all.push(forth(chunk));
                 }

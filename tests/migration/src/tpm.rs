@@ -13,7 +13,7 @@ use client::template::{creation, ecc_storage};
 use core::time::Duration;
 use migration::Wiped;
 use migration::destination::{self, Destination};
-use migration::source::{self, Bearer, Last, Source};
+use migration::source::{self, Bearer, Source};
 use migration::{Arrival, Refusal, Tombstone};
 use std::time::Instant;
 use tpm_core::{Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
@@ -108,7 +108,7 @@ pub fn moved(from: Platform) -> Result<Moved, Refusal> {
     let stopped = Instant::now();
     let state = from.state();
     let octets = state.len();
-    let head = source.hand_over(state, Last::new(EPOCH, BOOT_NONCE), &mut rng)?;
+    let head = source.hand_over(state, EPOCH, BOOT_NONCE, &mut rng)?;
     destination.receive(&head, &mut b, &mut rng)?;
     let mut arrived = None;
     while let Some(chunk) = source.next_chunk()? {

@@ -5,8 +5,8 @@ use migration::Wiped;
 use migration::chain::Generation;
 use migration::destination::Destination;
 use migration::message::{self, Kind, MAX_MESSAGE};
-use migration::source::{self, Bearer, Last, Source};
-use migration::{AnchorKey, Grant, Measurement, Pending, Receipt, Refusal, Terms};
+use migration::source::{self, Bearer, Source};
+use migration::{Grant, Measurement, Pending, Receipt, Refusal, Terms};
 use moves::Seeded;
 use moves::authority::Authority;
 use moves::chip::{Boot, Chip, POLICY, TCB};
@@ -520,7 +520,7 @@ fn a_grant_whose_last_epoch_is_past() {
     let proof = scene.deliver(&answer).unwrap().remove(0);
     let (_, ready) = scene.deliver(&proof).unwrap().remove(0);
     assert!(matches!(scene.source.receive(&ready, &mut scene.a), Ok(source::Next::HandOver)));
-    let late = scene.source.hand_over(Wiped::of(vec![1]), Last::new(EPOCH + 1, BOOT_NONCE), &mut scene.rng);
+    let late = scene.source.hand_over(Wiped::of(vec![1]), EPOCH + 1, BOOT_NONCE, &mut scene.rng);
     assert_eq!(late.err(), Some(Refusal::GrantExpired));
     assert!(scene.source.answers() && scene.source.is_over());
 }
@@ -620,7 +620,7 @@ fn there_are_no_more_epochs() {
         let proof = scene.deliver(&answer).unwrap().remove(0);
         let (_, ready) = scene.deliver(&proof).unwrap().remove(0);
         scene.source.receive(&ready, &mut scene.a).unwrap();
-        let begun = scene.source.hand_over(Wiped::of(vec![1]), Last::new(epoch, BOOT_NONCE), &mut scene.rng);
+        let begun = scene.source.hand_over(Wiped::of(vec![1]), epoch, BOOT_NONCE, &mut scene.rng);
         assert_eq!(begun.err(), (!good).then_some(Refusal::Epoch));
     }
 }
@@ -713,7 +713,7 @@ fn a_destination_that_has_kept_another_state() {
     let (mut source, _, mut mine, _) = with_own_channel();
     let ready = mine.seal(Kind::Ready, &[]).unwrap();
     assert!(matches!(source.receive(&ready, &mut a()), Ok(source::Next::HandOver)));
-    source.hand_over(Wiped::of(vec![1, 2, 3]), Last::new(EPOCH, BOOT_NONCE), &mut Seeded::new("")).unwrap();
+    source.hand_over(Wiped::of(vec![1, 2, 3]), EPOCH, BOOT_NONCE, &mut Seeded::new("")).unwrap();
     while source.next_chunk().unwrap().is_some() {}
     assert!(!source.answers());
     let other = digest(HashAlg::Sha384, &[&[1, 2, 4]]);
@@ -722,44 +722,10 @@ fn a_destination_that_has_kept_another_state() {
     assert!(source.answers());
 }
 
-/// Which anchors a source has, and the scalar of the key for them: none.
-const NO_ANCHORS: [u8; 80] = [0; 80];
-
-/// Epoch, boot nonce, promise, and that the state has four octets; then its anchors.
-fn head_of(epoch: u64, anchors: &[u8]) -> Vec<u8> {
-    [&epoch.to_le_bytes()[..], &BOOT_NONCE, &[9; 48], &4_u64.to_le_bytes(), anchors].concat()
-}
-
-/// What the source says of its anchors is there with the state that is to be kept.
-#[test]
-fn by_what_anchors_know_the_tpm() {
-    let some: Vec<u8> = (1..=80).collect();
-    let key = AnchorKey { quorum: some[..32].try_into().unwrap(), scalar: some[32..].try_into().unwrap() };
-    let [mut no_quorum, mut no_scalar] = [some.clone(), some.clone()];
-    no_quorum[..32].fill(0);
-    no_scalar[32..].fill(0);
-    let halves = [AnchorKey { quorum: [0; 32], scalar: key.scalar }, AnchorKey { quorum: key.quorum, scalar: [0; 48] }];
-    for (anchors, outcome) in
-        [(&some, Some(&key)), (&no_quorum, Some(&halves[0])), (&no_scalar, Some(&halves[1])), (&vec![0; 80], None)]
-    {
-        let (_, mut destination, _, mut others) = with_own_channel();
-        for (kind, plain) in [(Kind::Head, &head_of(EPOCH, anchors)[..]), (Kind::Chunk, &[1, 2, 3, 4])] {
-            assert!(destination.anchor_key().is_none());
-            destination.receive(&others.seal(kind, plain).unwrap(), &mut b(), &mut Seeded::new("")).unwrap();
-        }
-        assert!(destination.anchor_key() == outcome);
-    }
-    for size in [0, 79, 81] {
-        let (_, mut destination, _, mut others) = with_own_channel();
-        let message = others.seal(Kind::Head, &head_of(EPOCH, &vec![0; size])).unwrap();
-        let outcome = destination.receive(&message, &mut b(), &mut Seeded::new("")).map(|_| ());
-        assert_eq!(outcome, Err(Refusal::Shape), "{size}");
-    }
-}
-
 #[test]
 fn more_of_a_state_than_was_said_or_a_part_that_is_empty() {
-    let head = head_of(EPOCH, &NO_ANCHORS);
+    // Epoch, boot nonce, promise, and that it has four octets.
+    let head = [&EPOCH.to_le_bytes()[..], &BOOT_NONCE, &[9; 48], &4_u64.to_le_bytes()].concat();
     for (chunks, outcome) in [
         (&[&[1, 2, 3, 4, 5][..]][..], Some(Refusal::Length)),
         (&[&[1, 2], &[3, 4, 5]], Some(Refusal::Length)),
@@ -780,7 +746,7 @@ fn more_of_a_state_than_was_said_or_a_part_that_is_empty() {
 #[test]
 fn a_state_that_is_older_than_the_proof_said() {
     let (_, mut destination, _, mut others) = with_own_channel();
-    let head = head_of(EPOCH - 1, &NO_ANCHORS);
+    let head = [&(EPOCH - 1).to_le_bytes()[..], &BOOT_NONCE, &[9; 48], &4_u64.to_le_bytes()].concat();
     let message = others.seal(Kind::Head, &head).unwrap();
     let outcome = destination.receive(&message, &mut b(), &mut Seeded::new("")).map(|_| ());
     assert_eq!(outcome, Err(Refusal::Older));

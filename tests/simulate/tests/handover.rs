@@ -6,7 +6,7 @@ use migration::Wiped;
 use migration::channel::{Channel, Side};
 use migration::destination::{self, Destination};
 use migration::disk::{Origin, Resting, entomb, keep, origin, resting, settle, waiting};
-use migration::source::{self, Bearer, Last, Source};
+use migration::source::{self, Bearer, Source};
 use migration::{Arrival, Terms};
 use moves::Seeded;
 use moves::chip::Boot;
@@ -79,7 +79,7 @@ fn moving(terms: &[Terms; 2], left: [Option<usize>; 2], chance: &mut Chance) -> 
     let mut destination = Destination::new(&terms[1], true, MAX_RECORD_SIZE, None).unwrap();
     let ready = destination.proven(identity, epoch, channel(Side::Destination), reports[1], reports[0]).unwrap();
     assert!(matches!(source.receive(&ready, &mut old), Ok(source::Next::HandOver)));
-    let head = source.hand_over(Wiped::of(WHOLE.to_vec()), Last::new(epoch, boot_nonce), &mut rng).unwrap();
+    let head = source.hand_over(Wiped::of(WHOLE.to_vec()), epoch, boot_nonce, &mut rng).unwrap();
     destination.receive(&head, &mut new, &mut rng).unwrap();
     let mut b = None;
     while let Some(chunk) = source.next_chunk().unwrap() {

@@ -19,13 +19,17 @@ impl Anchored {
     /// `Anchors`: there is none; `Entropy`.
     pub(super) fn secret(&mut self, entropy: &mut dyn Entropy) -> Result<Option<Zeroizing<[u8; 32]>>, Fatal> {
         let Some(exchange) = self.exchange.take() else { return Ok(None) };
-        let given = if self.outer.shares.is_empty() {
-            self.new_secret(&exchange, entropy)?
-        } else {
-            self.known_secret(&exchange)
-        };
         let count = if self.outer.shares.is_empty() { self.quorum.n() } else { self.quorum.k() };
-        given.map(Some).ok_or_else(|| Fatal::new(Reason::Anchors, format_args!("not {count} give their share")))
+        let given = if self.outer.shares.is_empty() {
+            self.new_secret(&exchange, entropy)
+        } else {
+            Ok(self.known_secret(&exchange))
+        };
+        if !matches!(given, Ok(Some(_))) {
+            // They may be asked again.
+            self.exchange = Some(exchange);
+        }
+        given?.map(Some).ok_or_else(|| Fatal::new(Reason::Anchors, format_args!("not {count} give their share")))
     }
 
     fn new_secret(

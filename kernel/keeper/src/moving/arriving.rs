@@ -12,7 +12,7 @@ use migration::{Arrival, Pending, Refusal, Terms, Testimony, Tombstone, Witness}
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, MAX_STATE_SIZE, StateForm};
 
-use super::{Berth, NotKept, Psp, Random};
+use super::{Berth, Psp, Random};
 
 /// What there is to arrive with.
 pub struct Arrivals<'a, E, C> {
@@ -90,7 +90,7 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
             platform.with(|_, hooks| destination.receive(message, &mut Psp(*reports), &mut Random(hooks.entropy)));
         match next {
             Ok(destination::Next::Nothing) => Ok((None, None)),
-            Ok(destination::Next::Send(message)) => Ok((Some(message), None)),
+            Ok(destination::Next::Send(message)) => self.ready(message).map(|said| (Some(said), None)),
             Ok(destination::Next::Keep(pending)) => self.keep(&pending).map(|said| (Some(said), None)),
             Ok(destination::Next::Awake(arrival)) => {
                 let said = self.awake(&arrival)?;
@@ -102,6 +102,19 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
         }
     }
 
+    /// What is to be said. Before a TPM is asked for, the berth must be able to keep it: so long its source goes on.
+    fn ready(&mut self, message: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let Self { destination, with: Arrivals { platform, berth, .. }, .. } = self;
+        let Some(identity) = destination.comes() else { return Ok(message) };
+        match platform.with(|_, hooks| berth.expect(identity, hooks.entropy)) {
+            Ok(()) => Ok(message),
+            Err(why) => {
+                destination.not_ready();
+                refused(why)
+            }
+        }
+    }
+
     /// A state that is a TPM's is kept; any other is refused, and what waits goes on waiting.
     fn keep(&mut self, pending: &Pending) -> Result<Vec<u8>, Refusal> {
         let Self { destination, with: Arrivals { platform, berth, .. }, state, is_here } = self;
@@ -110,18 +123,9 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
             destination.not_kept();
             return refused(Refusal::State);
         }
-        let (waiting, key) = (destination.state(), destination.anchor_key());
-        match platform.with(|_, hooks| berth.keep(pending, key, waiting, hooks.entropy)) {
-            Ok(()) => {}
-            Err(NotKept::Refused(why)) => {
-                *is_here = false;
-                destination.not_kept();
-                return refused(why);
-            }
-            Err(NotKept::Unsure) => {
-                destination.unsure();
-                return Err(Refusal::Disk);
-            }
+        if berth.keep(pending, destination.state()).is_err() {
+            destination.unsure();
+            return Err(Refusal::Disk);
         }
         *state = Some(Wiped::of(destination.state().to_vec()));
         destination.kept()

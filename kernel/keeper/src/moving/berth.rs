@@ -1,25 +1,23 @@
 //! The disk where a TPM arrives, and its anchors.
 //!
-//! Anchors are asked before a state is kept there: a source dies for a TPM that can start here. Which key they know it
-//! by is on the disk beside what waits, so that a copy of that disk, put back later, is known to them. Where they are
-//! those of the source that is the source's key, and what goes on from here is what its tombstone has left with them;
-//! where they are others it is a new one, and they begin with this TPM.
+//! Anchors are asked before a state is asked for: a source dies for a TPM that can start here. They know it by a client
+//! key of its own, which is drawn then, and is on the disk beside what waits: so each copy of that disk which is put
+//! back later is known to them, and nobody who has the source's key speaks for this TPM. What the source had is known
+//! to the source's anchors, by its tombstone.
 
 use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
 
-use anchor::{Head, Left, Mark, P384, Quorum};
+use anchor::{Head, P384, Quorum};
 use kernel::fatal::{Fatal, Reason};
-use migration::{AnchorKey, Arrival, Pending, Refusal};
+use migration::{Arrival, Identity, Pending, Refusal};
 use sealed::layout::ROOM;
 use sealed::{Beginning, Fresh, Root, Roots, StateDisk, Writer};
 use tpm_core::{Entropy, Tpm};
 use zeroize::Zeroizing;
 
-use super::{Berth, NotKept, Unsure};
+use super::{Berth, Unsure};
 use crate::anchors::{self, Anchored, Post, Subject};
-use crate::outer::Outer;
 use crate::{Device, Keeping, Sealed, Tell, refused};
 
 /// A disk where a TPM is to arrive.
@@ -46,39 +44,21 @@ pub(crate) struct Vacant {
     pub(crate) writer: Writer,
     pub(crate) roots: Roots,
     pub(crate) fresh: Fresh,
-    /// The anchors that the settings name, and the way to them.
+    /// The anchors that the settings name, and the way to them, until they are asked.
     pub(crate) quorum: Option<&'static Quorum>,
     pub(crate) post: Option<Box<dyn Post>>,
-    /// Keys by which they were asked so far.
-    pub(crate) keys: Keys,
+    /// By which they are asked in this boot, for whatever TPM.
+    pub(crate) key: Option<(Zeroizing<[u8; 48]>, &'static P384)>,
+    pub(crate) asked: Option<Asked>,
 }
 
-/// Key pairs stay in memory for good: each is made once, however often anchors are asked with it.
-#[derive(Default)]
-pub(crate) struct Keys {
-    /// Of a TPM that comes to anchors which do not know it.
-    own: Option<Scalar>,
-    made: Vec<(Scalar, &'static P384)>,
-}
-
-type Scalar = Zeroizing<[u8; 48]>;
-
-impl Keys {
-    fn own(&mut self, entropy: &mut dyn Entropy) -> Result<Scalar, Fatal> {
-        match &self.own {
-            Some(own) => Ok(own.clone()),
-            None => Ok(self.own.insert(anchors::scalar(entropy)?).clone()),
-        }
-    }
-
-    fn of(&mut self, scalar: &Scalar) -> Result<&'static P384, Fatal> {
-        if let Some((_, keys)) = self.made.iter().find(|(made, _)| made == scalar) {
-            return Ok(keys);
-        }
-        let keys = anchors::keys(scalar).ok_or_else(Fatal::plain(Reason::Damaged))?;
-        self.made.push((scalar.clone(), keys));
-        Ok(keys)
-    }
+/// Anchors that were asked.
+pub(crate) struct Asked {
+    anchors: Box<Anchored>,
+    /// For this TPM.
+    identity: Identity,
+    /// It may be kept here.
+    is_expected: bool,
 }
 
 impl DiskBerth {
@@ -102,72 +82,61 @@ impl DiskBerth {
     pub const fn why(&mut self) -> Option<Fatal> {
         self.why.take()
     }
-
-    /// What anchors say of it is no fault of the migration's: it is told here.
-    fn refuses(&self, why: &Fatal) -> NotKept {
-        (self.tell)(why);
-        NotKept::Refused(if why.reason == Reason::Entropy { Refusal::Entropy } else { Refusal::Anchors })
-    }
 }
 
 impl Vacant {
-    /// Asks the anchors, where there are any, for the TPM that comes: they have to answer, as at any boot.
-    fn ask(
-        &mut self,
-        pending: &Pending,
-        key: Option<&AnchorKey>,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Option<Box<Anchored>>, Fatal> {
-        let Some(quorum) = self.quorum else { return Ok(None) };
-        let outer = match key.filter(|key| key.quorum == quorum.id()) {
-            Some(key) => {
-                let (mark, scalar) = (Mark::coming(quorum, &left(pending)?), Zeroizing::new(key.scalar));
-                Outer { mark, scalar, shares: vec![] }
+    /// Asks the anchors, where there are any, as at the first boot of a TPM; and for the share, where that is a root.
+    fn ask(&mut self, identity: &Identity, entropy: &mut dyn Entropy) -> Result<(), Fatal> {
+        let Some(quorum) = self.quorum else { return Ok(()) };
+        let mut asked = match self.asked.take() {
+            // In a later term.
+            Some(asked) if asked.identity == *identity => asked,
+            other => {
+                let mut anchors = self.begin(quorum, identity, entropy)?;
+                anchors.go_by(other.map_or_else(|| self.post.take(), |other| other.anchors.leave()));
+                self.roots.share = None;
+                Asked { anchors, identity: *identity, is_expected: false }
             }
-            None => anchors::beginning(quorum, self.keys.own(entropy)?),
         };
-        let keys = self.keys.of(&outer.scalar)?;
-        let boot_nonce = *self.fresh.boot_nonce();
-        let subject = Subject { identity: pending.identity, boot_nonce, own: Head::GENESIS, outer };
-        let mut asked = Anchored::new(quorum, keys, subject, entropy)?;
-        asked.go_by(self.post.take());
-        match asked.open(entropy) {
-            Ok(secret) => {
-                self.roots.share = secret.map(|secret| Root::new(*secret));
-                Ok(Some(asked))
-            }
-            Err(why) => {
-                self.post = asked.leave();
-                Err(why)
-            }
+        let secret = asked.anchors.open(entropy);
+        asked.is_expected = secret.is_ok();
+        self.asked = Some(asked);
+        // What was got already is not got twice.
+        if let Some(secret) = secret? {
+            self.roots.share = Some(Root::new(*secret));
         }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        quorum: &'static Quorum,
+        identity: &Identity,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Box<Anchored>, Fatal> {
+        let (scalar, keys) = match &self.key {
+            Some(key) => key.clone(),
+            None => {
+                let scalar = anchors::scalar(entropy)?;
+                let keys = anchors::keys(&scalar)?;
+                self.key.insert((scalar, keys)).clone()
+            }
+        };
+        let (outer, boot_nonce) = (anchors::beginning(quorum, scalar), *self.fresh.boot_nonce());
+        let subject = Subject { identity: *identity, boot_nonce, own: Head::GENESIS, outer };
+        Anchored::new(quorum, keys, subject, entropy)
     }
 
     /// The disk of this TPM.
-    fn taken(self, pending: &Pending, beyond: u64) -> Result<Box<Sealed>, Unsure> {
-        let Self { disk, writer, roots, fresh, .. } = self;
+    fn taken(self, pending: &Pending, beyond: u64) -> Result<(Box<Sealed>, Option<Box<Anchored>>), Unsure> {
+        let Self { disk, writer, roots, fresh, quorum, asked, .. } = self;
+        let asked = asked.filter(|asked| asked.is_expected && asked.identity == pending.identity);
+        if quorum.is_some() != asked.is_some() {
+            return Err(Unsure);
+        }
         let beginning = Beginning::arrived(pending.identity, beyond);
         let disk = StateDisk::create(disk, &beginning, &writer, &roots, fresh, vec![0; ROOM]);
-        disk.map(Box::new).map_err(|_| Unsure)
-    }
-}
-
-/// What the source of this state leaves with its anchors.
-fn left(pending: &Pending) -> Result<Left, Fatal> {
-    let arrival = pending.arrival().map_err(|why| Fatal::new(Reason::State, format_args!("{why}")))?;
-    Ok(Left { behind: pending.epoch, until: arrival.beyond, boot: pending.boot_nonce })
-}
-
-/// The anchors go on with another state of the same TPM, whose source is alive.
-fn comes_again(anchors: &mut Anchored, pending: &Pending, key: Option<&AnchorKey>) -> Result<(), NotKept> {
-    match (key.filter(|key| key.quorum == anchors.key().quorum), anchors.waits()) {
-        (Some(key), true) if key.scalar == anchors.key().scalar => {
-            anchors.comes(left(pending).map_err(|_| NotKept::Refused(Refusal::Epoch))?);
-            Ok(())
-        }
-        (None, false) => Ok(()),
-        // What waits here is with other anchors than this, or under another key: the disk is to be prepared anew.
-        _ => Err(NotKept::Refused(Refusal::Occupied)),
+        disk.map(|disk| (Box::new(disk), asked.map(|asked| asked.anchors))).map_err(|_| Unsure)
     }
 }
 
@@ -176,41 +145,29 @@ impl Berth for DiskBerth {
         true
     }
 
-    fn keep(
-        &mut self,
-        pending: &Pending,
-        key: Option<&AnchorKey>,
-        state: &[u8],
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), NotKept> {
-        let beyond = pending.arrival().map_err(NotKept::Refused)?.beyond;
+    fn expect(&mut self, identity: &Identity, entropy: &mut dyn Entropy) -> Result<(), Refusal> {
+        // Whoever has a state that waits has asked.
+        let Place::Vacant(vacant) = &mut self.place else { return Ok(()) };
+        vacant.ask(identity, entropy).map_err(|why| {
+            (self.tell)(&format_args!("no TPM is taken in: {why}"));
+            if why.reason == Reason::Entropy { Refusal::Entropy } else { Refusal::Anchors }
+        })
+    }
+
+    fn keep(&mut self, pending: &Pending, state: &[u8]) -> Result<(), Unsure> {
+        let beyond = pending.arrival().map_err(|_| Unsure)?.beyond;
         let (mut disk, mut anchors) = match core::mem::replace(&mut self.place, Place::Unsure) {
-            Place::Vacant(mut vacant) => match vacant.ask(pending, key, entropy) {
-                Ok(anchors) => (vacant.taken(pending, beyond).map_err(|_| NotKept::Unsure)?, anchors),
-                Err(why) => {
-                    self.place = Place::Vacant(vacant);
-                    return Err(self.refuses(&why));
-                }
-            },
-            Place::Waits(mut disk, mut anchors) => {
-                let asked = match &mut anchors {
-                    None => Ok(()),
-                    Some(anchors) => comes_again(anchors, pending, key)
-                        .and_then(|()| anchors.settle().map_err(|why| self.refuses(&why))),
-                };
-                if asked.is_err() {
-                    self.place = Place::Waits(disk, anchors);
-                    return asked;
-                }
-                disk.go_on_beyond(beyond).ok_or(NotKept::Unsure)?;
+            Place::Vacant(vacant) => vacant.taken(pending, beyond)?,
+            Place::Waits(mut disk, anchors) => {
+                disk.go_on_beyond(beyond).ok_or(Unsure)?;
                 (disk, anchors)
             }
-            Place::Lives(_) | Place::Unsure => return Err(NotKept::Unsure),
+            Place::Lives(_) | Place::Unsure => return Err(Unsure),
         };
         if let Some(anchors) = &mut anchors {
-            anchors.mark(&mut disk).map_err(|_| NotKept::Unsure)?;
+            anchors.mark(&mut disk).map_err(|_| Unsure)?;
         }
-        migration::disk::keep(&mut disk, pending, state).map_err(|_| NotKept::Unsure)?;
+        migration::disk::keep(&mut disk, pending, state).map_err(|_| Unsure)?;
         self.place = Place::Waits(disk, anchors);
         Ok(())
     }
@@ -230,14 +187,11 @@ impl Berth for DiskBerth {
 
 fn lives(
     mut disk: Sealed,
-    mut anchors: Option<Box<Anchored>>,
+    anchors: Option<Box<Anchored>>,
     arrival: &Arrival,
     tpm: &Tpm,
     tell: Tell,
 ) -> Result<Box<Keeping>, Fatal> {
-    if let Some(anchors) = &mut anchors {
-        anchors.arrive()?;
-    }
     migration::disk::settle(&mut disk, arrival).map_err(refused)?;
     let (_, mut keeping) = Keeping::of(disk, anchors, tell).map_err(crate::not_stored)?;
     keeping.begin(tpm)?;

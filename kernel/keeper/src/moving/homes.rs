@@ -6,10 +6,10 @@ use alloc::sync::Arc;
 use kernel::hooks::Keeper;
 use kernel::state::{Kept, flag};
 use kernel::sync::Mutex;
-use migration::{AnchorKey, Arrival, Measurement, Pending, Tombstone};
+use migration::{Arrival, Identity, Measurement, Pending, Refusal, Tombstone};
 use tpm_core::{Entropy, EntropyFailure, Tpm};
 
-use super::{Berth, Home, NotEntombed, NotKept, Now, Unsure};
+use super::{Berth, Home, NotEntombed, Now, Unsure};
 use crate::{Keeping, refused};
 
 /// One keeper for both: the TPM, which is kept after each command, and the migration, which ends that.
@@ -42,10 +42,6 @@ impl<K: Home> Home for Shared<K> {
         self.0.lock().keeps()
     }
 
-    fn anchor_key(&self) -> Option<AnchorKey> {
-        self.0.lock().anchor_key()
-    }
-
     fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
         self.0.lock().entomb(tombstone)
     }
@@ -58,10 +54,6 @@ impl<K: Home + ?Sized> Home for Box<K> {
 
     fn keeps(&self) -> bool {
         (**self).keeps()
-    }
-
-    fn anchor_key(&self) -> Option<AnchorKey> {
-        (**self).anchor_key()
     }
 
     fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
@@ -79,14 +71,13 @@ impl Home for Keeping {
         true
     }
 
-    fn anchor_key(&self) -> Option<AnchorKey> {
-        self.anchors.as_ref().map(|anchors| anchors.key())
-    }
-
     fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
         let tell = self.tell;
         self.entomb(|disk| migration::disk::entomb(disk, tombstone).map_err(refused)).map_err(|(which, why)| {
-            tell(&*why);
+            match which {
+                NotEntombed::NotBegun => tell(&format_args!("the TPM cannot leave: {why}")),
+                NotEntombed::Unsure => tell(&format_args!("the TPM fails, since it cannot be kept: {why}")),
+            }
             which
         })
     }
@@ -129,10 +120,6 @@ impl Home for Nowhere {
         false
     }
 
-    fn anchor_key(&self) -> Option<AnchorKey> {
-        None
-    }
-
     fn entomb(&mut self, _: &Tombstone) -> Result<(), NotEntombed> {
         Ok(())
     }
@@ -143,7 +130,11 @@ impl Berth for Nowhere {
         false
     }
 
-    fn keep(&mut self, _: &Pending, _: Option<&AnchorKey>, _: &[u8], _: &mut dyn Entropy) -> Result<(), NotKept> {
+    fn expect(&mut self, _: &Identity, _: &mut dyn Entropy) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _: &Pending, _: &[u8]) -> Result<(), Unsure> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use kernel::attest::Reports;
 use kernel::hooks::Platform;
 use migration::Wiped;
 use migration::message::{Kind, refused};
-use migration::source::{self, Bearer, Last, Source};
+use migration::source::{self, Bearer, Source};
 use migration::{Grant, Refusal, Terms};
 use relay::{Relay, service};
 use tpm_core::{Clock, Entropy, Hooks, MAX_STATE_SIZE, StateForm, Tpm};
@@ -228,8 +228,10 @@ fn hand_over<E: Entropy, C: Clock>(
     say: &mut Say<'_>,
 ) -> Result<(), Refusal> {
     let Now { epoch, boot_nonce, .. } = home.now();
-    let last = Last { epoch, boot_nonce, anchor_key: home.anchor_key() };
-    let head = platform.with(|tpm, hooks| run.hand_over(whole(tpm)?, last, &mut Random(hooks.entropy)))?;
+    let head = platform.with(|tpm, hooks| {
+        let state = whole(tpm)?;
+        run.hand_over(state, epoch, boot_nonce, &mut Random(hooks.entropy))
+    })?;
     say(&head).ok_or(Refusal::GivenUp)?;
     while let Some(chunk) = run.next_chunk()? {
         say(&chunk).ok_or(Refusal::GivenUp)?;

@@ -15,7 +15,7 @@ use std::vec::Vec;
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::hooks::Platform;
 use migration::message::Kind;
-use migration::{AnchorKey, Arrival, Pending, Refusal, Terms, Tombstone, Wiped};
+use migration::{Arrival, Identity, Pending, Refusal, Terms, Tombstone, Wiped};
 use moves::chip::Boot;
 use moves::scene::{CHIP_A, CHIP_B, IDENTITY, NEW, OLD};
 use relay::{Message, Relay, service};
@@ -24,7 +24,7 @@ use snp::report::Report;
 use tpm_core::{Clock, EkTemplate, Entropy, EntropyFailure, MAX_EK_PUBLIC, Tpm};
 use zerocopy::IntoBytes;
 
-use super::{Arrivals, Berth, Home, Leaving, NotEntombed, NotKept, Now, Stand, Unsure, arrive};
+use super::{Arrivals, Berth, Home, Leaving, NotEntombed, Now, Stand, Unsure, arrive};
 
 /// Octets that count on.
 struct Counted(u8);

@@ -5,7 +5,7 @@ use super::travel::{Order, travel};
 use super::{KEPT, MIGRATED, Scene, Way, attested, prepared, sub};
 use crate::{Totals, case};
 use anchor::quorum::TooFew;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use host::anchors::Fleet;
 use host::devices::Programs;
@@ -44,29 +44,29 @@ fn updated(images: &Images, fleet: &Fleet, place: &Path) -> Result<()> {
     let mut scene = Scene::begin_by(&consoles, KEPT | ANCHORED, images, place, Way::Update)?;
     let [before, waiting] = ["before", "waiting"].map(|name| place.join(name));
     fs::copy(&scene.disks[0], &before)?;
-    let (mut receipt, disk) = (None, scene.disks[1].clone());
+    let disk = scene.disks[1].clone();
+    let mut copied = None;
     let journey = scene.travel(images, &mut |letter| {
-        if letter.kind() == Some(Kind::Gone) && receipt.is_none() {
-            receipt = fs::copy(&disk, &waiting).is_ok().then(|| letter.octets.clone());
+        if letter.kind() == Some(Kind::Gone) && copied.is_none() {
+            copied = Some(fs::copy(&disk, &waiting));
         }
         Order::Deliver
     })?;
+    copied.context("no receipt was seen")??;
     scene.arrived(images, &journey)?;
     let Scene { disks, chips, source, mut destination, before: attested_before, .. } = scene;
     let epoch = attested(&mut destination, &images.new, &chips[1])?.epoch;
     drop(source);
-    // The host puts back what the source had, and what it has left.
-    for disk in [&before, &disks[0]] {
-        let mut machine = Machine::start_by(consoles()?, &images.old, &chips[0], Some(disk), "")?;
-        let said = machine.ends(OLD)?;
-        ensure!(said.contains(&format!("the anchors know epoch {epoch}")), "{said}");
-    }
-    // And a copy of what waited, for which it has the receipt. The one that lives goes on meanwhile, and behind it.
+    // The host puts back what the source had, and a copy of what waited, for which it has the receipt.
+    let mut machine = Machine::start_by(consoles()?, &images.old, &chips[0], Some(&before), "")?;
+    machine.ends(OLD)?;
     let mut copy = Machine::start_by(consoles()?, &images.new, &chips[1], Some(&waiting), "")?;
-    copy.wait_for("waits for its receipt")?;
-    copy.programs.send(relay::service::MIGRATION, 0, &receipt.expect("there was one"))?;
-    copy.ends(OLD)?;
-    drop((copy, destination));
+    let said = copy.ends(OLD)?;
+    ensure!(said.contains(&format!("the anchors know epoch {epoch}")), "{said}");
+    // What it has left is as good as ever.
+    let mut left = Machine::start_by(consoles()?, &images.old, &chips[0], Some(&disks[0]), "")?;
+    left.wait_for("whoever asks is given its receipt")?;
+    drop((copy, left, destination));
     let mut destination = Machine::start_by(consoles()?, &images.new, &chips[1], Some(&disks[1]), "")?;
     let after = attested(&mut destination, &images.new, &chips[1])?;
     ensure!(after.keys == attested_before.keys && after.flags == KEPT | ANCHORED | MIGRATED, "{after:?}");

@@ -24,8 +24,8 @@ pub(super) fn run(images: &Images, folder: &Folder) -> Result<Totals> {
 fn idle(images: &Images, place: &Path) -> Result<()> {
     let chip = Identity::development();
     let disks = [prepared(place, "source")?, prepared(place, "destination")?];
-    // The payload waits at its serial port, and the host runs VMPL0 at some of its looks.
-    let mut source = Machine::started(&images.old, &chip, Some(&disks[0]), "visit=500")?;
+    // The payload waits at its serial port, and halts.
+    let mut source = Machine::started(&images.old, &chip, Some(&disks[0]), "visit=1")?;
     made(&mut source)?;
     let mut destination = Machine::start(&images.new, &chip, Some(&disks[1]), "")?;
     destination.wait_for("a TPM is to come")?;

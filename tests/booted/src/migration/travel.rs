@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Instant;
 
 /// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two commands of the guest at the source, which is asked between them.
 const PACE: Duration = Duration::from_millis(15);
 

@@ -14,6 +14,10 @@ struct Memory {
     waits: Option<(Pending, Vec<u8>)>,
     lives: Option<Arrival>,
     fails: bool,
+    /// Which TPM is to come.
+    expected: Option<Identity>,
+    /// None can, for this reason.
+    cannot: Option<Refusal>,
     /// No tombstone is begun.
     refuses: bool,
 }
@@ -33,10 +37,6 @@ impl Home for Memory {
         true
     }
 
-    fn anchor_key(&self) -> Option<AnchorKey> {
-        None
-    }
-
     fn entomb(&mut self, tombstone: &Tombstone) -> Result<(), NotEntombed> {
         if self.refuses {
             return Err(NotEntombed::NotBegun);
@@ -51,15 +51,15 @@ impl Berth for Memory {
         true
     }
 
-    fn keep(
-        &mut self,
-        pending: &Pending,
-        _: Option<&AnchorKey>,
-        state: &[u8],
-        _: &mut dyn Entropy,
-    ) -> Result<(), NotKept> {
+    fn expect(&mut self, identity: &Identity, _: &mut dyn Entropy) -> Result<(), Refusal> {
+        self.expected = Some(*identity);
+        self.cannot.map_or(Ok(()), Err)
+    }
+
+    fn keep(&mut self, pending: &Pending, state: &[u8]) -> Result<(), Unsure> {
+        assert_eq!(self.expected, Some(pending.identity));
         self.waits = Some((*pending, state.to_vec()));
-        self.written().map_err(|Unsure| NotKept::Unsure)
+        self.written()
     }
 
     fn live(&mut self, arrival: &Arrival, _: &Tpm) -> Result<(), Unsure> {

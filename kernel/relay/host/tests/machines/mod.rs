@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use migration::destination::{self, Destination};
 use migration::message::{Kind, refused};
-use migration::source::{self, Bearer, Last, Source};
+use migration::source::{self, Bearer, Source};
 use migration::{Grant, Refusal, Terms, Wiped};
 use moves::Seeded;
 use moves::chip::Boot;
@@ -171,7 +171,7 @@ impl Side for Old {
             source::Next::Send(message) => vec![message],
             source::Next::HandOver => {
                 let state = (0..150_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5a).collect();
-                let mut all = vec![run.hand_over(Wiped::of(state), Last::new(EPOCH, BOOT_NONCE), &mut self.rng)?];
+                let mut all = vec![run.hand_over(Wiped::of(state), EPOCH, BOOT_NONCE, &mut self.rng)?];
                 while let Some(chunk) = run.next_chunk()? {
                     all.push(chunk);
                 }
