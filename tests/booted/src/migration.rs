@@ -2,6 +2,7 @@
 //! (docs/migration.md).
 
 mod anchored;
+mod carrier;
 mod cuts;
 mod linux;
 mod machine;
@@ -185,6 +186,14 @@ pub fn run() -> Result<Totals> {
     totals += case("it is lost once, and said again with the next question", kept_said_again(&images, &folder));
     totals += case("it is lost each time, and the questions get through", questions_only(&images, &folder));
     totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
+    totals += case(
+        "an operator's relays and carrier move it; one of the relays was started again",
+        carrier::moves(&images, &sub(&folder, "carried")?),
+    );
+    totals += case(
+        "the carrier loses the receipt that it has kept, and brings it after both machines were ended",
+        carrier::brings_a_receipt(&images, &sub(&folder, "kept-receipt")?),
+    );
     totals += refusals::run(&images)?;
     Ok(totals)
 }

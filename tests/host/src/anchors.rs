@@ -1,4 +1,4 @@
-//! Anchors on this computer, and the relay by which a firmware reaches them. On one computer they show how it works,
+//! Anchors on this computer, and the way by which a firmware reaches them. On one computer they show how it works,
 //! and protect nothing: whoever has that has them all.
 
 use anchor::quorum::{Cadence, TooFew};
@@ -7,43 +7,17 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use quoin_image::state::{Place, State, Wanted};
 use relay::{Message, service};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::qemu::Folder;
+use crate::relays::{Relay, Running};
 use crate::{build, child, devices};
 
 /// How long the firmware waits for an anchor of which the relay does not say that it is not there: long, as disks and
 /// processors here may be busy.
 const PATIENCE_MS: u32 = 60_000;
-
-/// A program that runs until it goes.
-#[derive(Debug)]
-struct Running(Child);
-
-impl Running {
-    /// Starts it, and waits for the line that has `ready` in it; all lines up to that.
-    fn start(mut command: Command, ready: &str) -> Result<(Self, Vec<String>)> {
-        let mut running = Self(command.stdout(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?);
-        let mut lines = Vec::new();
-        for line in BufReader::new(running.0.stdout.take().context("no output")?).lines() {
-            lines.push(line?);
-            if lines.last().is_some_and(|line| line.contains(ready)) {
-                return Ok((running, lines));
-            }
-        }
-        anyhow::bail!("{command:?} has ended: {lines:?}")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A server with a folder of its own.
 #[derive(Debug)]
@@ -133,15 +107,8 @@ impl Fleet {
 
     /// The host's end of a console, which leads to them.
     pub fn relay(&self) -> Result<Relay> {
-        let folder = Folder::new()?;
-        let socket = folder.path().join("programs");
-        let mut command = child::command(self.programs.join("quoin-relay"));
-        command.arg("--socket").arg(&socket);
-        for anchor in &self.anchors {
-            command.args(["--anchor", &anchor.address]);
-        }
-        let (running, _) = Running::start(command, "waits for a firmware")?;
-        Ok(Relay { _running: running, socket, _folder: folder })
+        let arguments = self.anchors.iter().flat_map(|anchor| ["--anchor".into(), anchor.address.clone()]);
+        Relay::start(&self.programs, arguments.collect())
     }
 }
 
@@ -159,22 +126,6 @@ fn key(digits: &str) -> Option<Key> {
     let octet = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
     let octets: Vec<u8> = (0..digits.len() / 2).map(octet).collect::<Option<_>>()?;
     octets.try_into().ok()
-}
-
-/// A relay that runs.
-#[derive(Debug)]
-pub struct Relay {
-    _running: Running,
-    socket: PathBuf,
-    _folder: Folder,
-}
-
-impl Relay {
-    /// QEMU's options for the console behind which it is.
-    #[must_use]
-    pub fn options(&self) -> Vec<String> {
-        devices::console_at(&self.socket)
-    }
 }
 
 #[cfg(test)]
