@@ -250,8 +250,12 @@ impl<'a, K: Keys> Client<'a, K> {
         }
     }
 
-    /// The firmware that the state comes from is dead. What it has left is to be found now: [`Client::prepare`].
+    /// The firmware that the state comes from is dead. What it has left is to be found now: [`Client::prepare`]. What
+    /// was heard while it may have been alive counts for nothing.
     pub const fn arrive(&mut self) {
+        if self.waits && !matches!(self.phase, Phase::Over(_)) {
+            self.phase = Phase::Idle;
+        }
         self.waits = false;
     }
 

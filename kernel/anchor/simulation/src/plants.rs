@@ -141,16 +141,8 @@ pub const PLANTS: &[Plant] = &[
         "unflushed",
         "a head is registered before its record is flushed",
         &[
-            Change {
-                file: "tpm.rs",
-                from: "            State::Settled => match (self.written, self.wanted) {\n                (Some(record), _) => self.flush(record),\n                (None, Some(record)) =>",
-                to: "            State::Settled => match (self.written, self.wanted) {\n                (Some(record), None) => self.flush(record),\n                (_, Some(record)) =>",
-            },
-            Change {
-                file: "tpm.rs",
-                from: "        match (self.written, self.wanted) {\n            (Some(record), _) => self.flush(record),\n            (None, Some(record)) =>",
-                to: "        match (self.written, self.wanted) {\n            (Some(record), None) => self.flush(record),\n            (_, Some(record)) =>",
-            },
+            Change { file: "tpm.rs", from: "(Some(record), _, _) =>", to: "(Some(record), None, _) =>" },
+            Change { file: "tpm.rs", from: "(None, Some(record), _) =>", to: "(_, Some(record), _) =>" },
         ],
     ),
     one(
@@ -183,15 +175,16 @@ pub const PLANTS: &[Plant] = &[
             Change { file: "client.rs", from: "self.pending.is_some_and(|pending| pending != head)", to: "false" },
             Change {
                 file: "client.rs",
-                from: "let ready = matches!(self.phase, Phase::Settled | Phase::Holding);",
+                from: "let ready = !self.waits && matches!(self.phase, Phase::Settled | Phase::Holding);",
                 to: "let ready = matches!(self.phase, Phase::Settled | Phase::Holding | Phase::Register);",
             },
             Change {
                 file: "tpm.rs",
-                from: "                0 => self.prepare(rng, now, newest),\n",
-                to: "                0 => self.prepare(rng, now, newest),\n                3 if self.client.registered().is_some() \
-                 && self.written.is_none() => {\n                    self.wanted = Some(self.disk);\n                    \
-                 let head = records.get(self.disk).head;\n                    self.register(head, rng, now)\n                }\n",
+                from: "                0 => self.prepare(around),\n",
+                to: "                0 => self.prepare(around),\n                3..10 if self.part == Part::Lives && \
+                 self.client.registered().is_some() && self.written.is_none() => {\n                    self.wanted = \
+                 self.disk;\n                    self.disk.map_or(Act::Works, |disk| {\n                        \
+                 self.register(around.records.get(disk).head, around)\n                    })\n                }\n",
             },
         ],
     ),
@@ -229,6 +222,138 @@ pub const PLANTS: &[Plant] = &[
             file: "client.rs",
             from: "self.term = self.term.max(self.others).checked_add(1)?;",
             to: "self.term = self.term.max(1);",
+        }],
+    ),
+    one(
+        "leniently",
+        "a state that has come goes on from whatever it is shown",
+        &[Change {
+            file: "client.rs",
+            from: "Some((_, head)) if self.waits => Ok(head),",
+            to: "Some((_, head)) if self.waits || self.left.is_some() => Ok(head),",
+        }],
+    ),
+    one(
+        "waits_not",
+        "a state that waits is registered",
+        &[
+            Change { file: "client.rs", from: "let ready = !self.waits && matches!", to: "let ready = matches!" },
+            Change {
+                file: "moving.rs",
+                from: "        if around.rng.u8(..64) == 0 { self.prepare(around) } else { Act::Works }\n",
+                to: "        self.disk.map_or(Act::Works, |disk| {\n            \
+                     self.register(around.records.get(disk).head, around)\n        })\n",
+            },
+        ],
+    ),
+    one(
+        "not_anew",
+        "a state that has come goes on from what it had settled while it waited",
+        &[Change { file: "client.rs", from: "            self.phase = Phase::Idle;\n", to: "" }],
+    ),
+    one(
+        "replaces",
+        "what a state settles while it waits takes the place of what it waits for",
+        &[Change {
+            file: "client.rs",
+            from: "        if self.waits {\n            return Phase::Settled;\n        }\n",
+            to: "",
+        }],
+    ),
+    one(
+        "first_left",
+        "what waits is replaced by a later state, and what that will have left is not",
+        &[Change { file: "client.rs", from: "            self.left = Some(left);\n", to: "" }],
+    ),
+    one(
+        "any_later",
+        "whatever is behind the state that was sent is taken for its tombstone",
+        &[Change {
+            file: "mark.rs",
+            from: "head.boot == self.boot && (self.behind..self.until).contains(&head.epoch.get().wrapping_sub(1))",
+            to: "head.epoch.get() > self.behind",
+        }],
+    ),
+    one(
+        "one_tombstone",
+        "only the first of two tombstones is known where the state comes to",
+        &[Change {
+            file: "mark.rs",
+            from: "contains(&head.epoch.get().wrapping_sub(1))",
+            to: "contains(&head.epoch.get())",
+        }],
+    ),
+    one(
+        "alone_forgets",
+        "a record that is written alone where a state has come does not say what was left",
+        &[Change {
+            file: "client.rs",
+            from: "return Mark::left_at(self.term, self.quorum, left);",
+            to: "return Mark::naming(self.term, self.quorum, &[Head::new(left.behind, left.boot, [0; 32])], false);",
+        }],
+    ),
+    one(
+        "early_kept",
+        "a destination says that it has kept the state before that is on its disk",
+        &[Change {
+            file: "moving.rs",
+            from: "            self.written = Some(record);\n",
+            to: "            self.written = Some(record);\n            around.runs.get_mut(run).is_kept = true;\n",
+        }],
+    ),
+    one(
+        "early_receipt",
+        "a source gives its receipt before its tombstone is registered",
+        &[Change {
+            file: "moving.rs",
+            from: "if self.client.state() == State::Holding && self.client.registered() == Some(own) {",
+            to: "if self.client.state() == State::Holding {",
+        }],
+    ),
+    one(
+        "undead",
+        "a source goes on behind its tombstone",
+        &[Change {
+            file: "moving.rs",
+            from: "            return Act::IsDead(run);\n",
+            to: "            self.part = Part::Lives;\n            return Act::IsDead(run);\n",
+        }],
+    ),
+    one(
+        "not_once_more",
+        "a source begins its tombstone without having had an answer",
+        &[Change {
+            file: "moving.rs",
+            from: "Leaving::Sent if around.runs.get(run).is_kept => self.asks_for_a_quorum(run, around),",
+            to: "Leaving::Sent if around.runs.get(run).is_kept => self.entombs(run, 0, around),",
+        }],
+    ),
+    one(
+        "written_alone",
+        "a source has a record registered that was written before it had settled",
+        &[Change {
+            file: "moving.rs",
+            from: "self.disk.filter(|disk| around.records.get(*disk).mark.names_own())",
+            to: "self.disk.filter(|_| self.client.registered().is_some())",
+        }],
+    ),
+    one(
+        "commits_on",
+        "a source commits between the state that it sent and its tombstone",
+        &[Change {
+            file: "moving.rs",
+            from: "            self.write_as(Kind::Moved(run), around);\n            self.part",
+            to: "            let kind = if count == 0 { Kind::Lives } else { Kind::Moved(run) };\n            \
+                 self.write_as(kind, around);\n            self.part",
+        }],
+    ),
+    one(
+        "another_receipt",
+        "a state that waits takes the receipt of another run",
+        &[Change {
+            file: "moving.rs",
+            from: "if around.runs.get(run).has_receipt && around.rng.bool() {",
+            to: "if (0..=run).any(|run| around.runs.get(run).has_receipt) && around.rng.bool() {",
         }],
     ),
 ];

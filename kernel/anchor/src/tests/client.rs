@@ -6,6 +6,7 @@ use crate::keys::{Keys, P384};
 use crate::mark::{Left, Mark};
 use crate::quorum::Quorum;
 use crate::wire::{Head, Malformed, Reason, Reply, status};
+use std::vec::Vec;
 use zerocopy::IntoBytes;
 
 /// A TPM whose record is at epoch 1, and that no anchor knows.
@@ -387,6 +388,26 @@ fn a_state_that_has_come_goes_on_from_what_was_left_where_it_comes_from() {
         // The next boot goes on.
         let (next, _) = anchors.start(&quorum, &keys, 4, (head(7, 2), mark), &[0, 1]);
         assert_eq!(next.registered(), Some(head(8, 4)));
+    }
+}
+
+/// Neither by a round that it has had nor by one that is out: it would go on from what another copy has left there.
+#[test]
+fn a_state_that_has_come_asks_anew_whatever_it_was_told_while_it_waited() {
+    for is_out in [false, true] {
+        let (mut anchors, keys) = (Anchors::new(3), key(TPM));
+        let quorum = anchors.quorum(2);
+        let (mut source, mut here, _) = on_its_way(&mut anchors, &quorum, &keys);
+        let asked = is_out.then(|| *here.prepare([7; 32]).unwrap());
+        let answers: Vec<_> = asked.iter().map(|asked| [0, 1].map(|number| anchors.answer(number, asked))).collect();
+        buried(&mut anchors, &mut source, 4);
+        here.arrive();
+        assert_eq!((here.state(), here.register(head(7, 2), [8; 32])), (State::Idle, None), "{is_out}");
+        for (number, answer) in answers.iter().flatten().enumerate() {
+            assert_eq!(here.hear(number, answer.as_bytes()), Err(Ignored::NotAsked));
+        }
+        take_the_turn(&mut anchors, &mut here, &[0, 1]);
+        assert_eq!(here.registered(), Some(head(4, 1)), "{is_out}");
     }
 }
 

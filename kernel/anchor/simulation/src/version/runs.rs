@@ -1,0 +1,40 @@
+//! Runs of migration, as far as anchors are concerned: who may say what is the crate `migration`'s, and has its own
+//! simulation.
+
+use super::mark::Left;
+
+/// One: a state that was sent from one firmware to another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// The record whose state was sent.
+    pub(crate) state: usize,
+    /// What its tombstone can be.
+    pub(crate) left: Left,
+    /// Which of an honest host's two disks it goes to.
+    pub(crate) to: usize,
+    /// Whether the destination has said *kept*.
+    pub(crate) is_kept: bool,
+    /// Whether the receipt is known: to everybody, and for ever.
+    pub(crate) has_receipt: bool,
+    /// Whether the TPM has started with a quorum there.
+    pub(crate) has_started: bool,
+}
+
+/// All that there ever were.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Vec<Run>);
+
+impl Runs {
+    pub(crate) fn begin(&mut self, state: usize, left: Left, to: usize) -> usize {
+        self.0.push(Run { state, left, to, is_kept: false, has_receipt: false, has_started: false });
+        self.0.len() - 1
+    }
+
+    pub(crate) fn get(&self, run: usize) -> &Run {
+        &self.0[run]
+    }
+
+    pub(crate) fn get_mut(&mut self, run: usize) -> &mut Run {
+        &mut self.0[run]
+    }
+}
