@@ -104,17 +104,19 @@ impl<'w> Tpm<'w> {
     /// A quorum has to answer from now on, whatever was answered before: to the head that is on the disk, once more.
     /// One that was written before this boot had settled is never registered; then the newest is accepted anew.
     fn asks_for_a_quorum(&mut self, run: usize, around: &mut Around<'_>) -> Act {
-        self.wanted = self.disk.filter(|disk| around.records.get(*disk).mark.names_own());
-        let step = if self.wanted.is_some() { Leaving::Registers } else { Leaving::Settles };
+        let named = self.disk.filter(|disk| around.records.get(*disk).mark.names_own());
+        let step = if named.is_some() { Leaving::Registers } else { Leaving::Settles };
         self.part = Part::Leaves(run, step);
-        match (self.client.state(), self.wanted) {
+        match (self.client.state(), named) {
             (State::Settled | State::Holding, Some(_)) => self.registers_once_more(around),
             _ => self.prepare(around),
         }
     }
 
+    /// From here on no older one is: a record that is written before this has an answer names it.
     fn registers_once_more(&mut self, around: &mut Around<'_>) -> Act {
-        self.wanted.map_or(Act::Works, |record| self.register(around.records.get(record).head, around))
+        self.wanted = self.disk;
+        self.disk.map_or(Act::Works, |disk| self.register(around.records.get(disk).head, around))
     }
 
     /// An anchors' answer to that.
