@@ -150,6 +150,18 @@ fn comments_have_at_most_120_columns() -> Result<()> {
     Ok(())
 }
 
+/// Nobody reads a paper whose halves were never joined.
+#[test]
+fn no_merge_was_left_half_done() -> Result<()> {
+    let all = sources()?.into_iter().chain(papers()?);
+    // What is no text has no lines.
+    let lines = |file: &str| fs::read_to_string(root().join(file)).unwrap_or_default();
+    let is_mark = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    let marked: Vec<_> = all.filter(|file| lines(file).lines().any(is_mark)).collect();
+    assert!(marked.is_empty(), "{marked:#?}");
+    Ok(())
+}
+
 #[test]
 fn a_comment_is_told_from_code_that_looks_like_one() {
     let is = |name, line| comments(name).is_some_and(|is_comment| is_comment(line));

@@ -204,12 +204,7 @@ fn settings(args: &Args) -> Result<Settings> {
     if !args.successors.is_empty() {
         // What the firmware would end its boot for, or nobody could ever ask it.
         ensure!(!args.no_guest, "a firmware without a guest lets no TPM go");
-        ensure!(args.personality != "azure", "a vTPM as Azure's does not move");
         ensure!(args.kept.has_programs(), "a TPM moves by the console to programs at the host: --programs");
-        ensure!(
-            !(args.successors.receives() && args.kept.has_anchors()),
-            "a TPM does not come to a firmware with anchors: what they know of it does not go over"
-        );
         settings = settings.with(Setting::Successors, &args.successors.octets()?);
     }
     if args.authority.is_empty() {

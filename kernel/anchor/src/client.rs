@@ -11,14 +11,10 @@
 //!
 //! After the last step the TPM holds the quorum, and may start or acknowledge.
 //!
-//! A state that comes from another firmware with the same anchors ([`Mark::coming`]) waits until that is dead. While it
-//! waits it has whatever is the newest accepted anew, to get its share; it registers nothing, and writes what it wrote.
-//! [`Client::arrive`] ends that: from then on the newest must be what the other firmware has left there.
-//!
 //! [heard]: Client::hear
 
 use crate::keys::Keys;
-use crate::mark::{Left, Mark};
+use crate::mark::Mark;
 use crate::quorum::{MAX, Quorum};
 use crate::share::Covered;
 use crate::wire::{Ballot, Head, Key, Malformed, REQUEST, Reason, Reply, Request, asked, kind, status, told};
@@ -170,10 +166,6 @@ pub struct Client<'a, K> {
     /// What anchors may rightly show: as the record says, and once this boot has settled, the last head that was
     /// registered.
     known: Known,
-    /// Or what was left where the state has come from.
-    left: Option<Left>,
-    /// The firmware there may be alive.
-    waits: bool,
     /// A head that was sent, and that anchors may know.
     pending: Option<Head>,
     /// Whether `known` is what this boot has settled.
@@ -229,8 +221,6 @@ impl<'a, K: Keys> Client<'a, K> {
             boot,
             own,
             known: Known::of(known),
-            left: mark.left(),
-            waits: mark.left().is_some(),
             pending: None,
             settled: false,
             term: mark.term.get(),
@@ -241,22 +231,6 @@ impl<'a, K: Keys> Client<'a, K> {
             round: Round::default(),
             shares: [None; MAX],
         }
-    }
-
-    /// The state that waits is another one now, of the same TPM.
-    pub fn comes(&mut self, left: Left) {
-        if self.waits {
-            self.left = Some(left);
-        }
-    }
-
-    /// The firmware that the state comes from is dead. What it has left is to be found now: [`Client::prepare`]. What
-    /// was heard while it may have been alive counts for nothing.
-    pub const fn arrive(&mut self) {
-        if self.waits && !matches!(self.phase, Phase::Over(_)) {
-            self.phase = Phase::Idle;
-        }
-        self.waits = false;
     }
 
     /// How far this is.
@@ -328,9 +302,6 @@ impl<'a, K: Keys> Client<'a, K> {
     /// What a record that is written now must have in it.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        if let Some(left) = &self.left {
-            return Mark::left_at(self.term, self.quorum, left);
-        }
         if !self.settled {
             return Mark::naming(self.term, self.quorum, self.known.heads(), false);
         }
@@ -370,7 +341,7 @@ impl<'a, K: Keys> Client<'a, K> {
     /// learn that nobody else has started. Nothing unless this boot has settled; or while another head is out, whose
     /// fate is not known: that goes first.
     pub fn register(&mut self, head: Head, nonce: [u8; 32]) -> Option<&Request> {
-        let ready = !self.waits && matches!(self.phase, Phase::Settled | Phase::Holding);
+        let ready = matches!(self.phase, Phase::Settled | Phase::Holding);
         if !ready || self.pending.is_some_and(|pending| pending != head) {
             return None;
         }
@@ -487,13 +458,8 @@ impl<'a, K: Keys> Client<'a, K> {
 
     /// The newest state that `k` anchors have shown, if it is this TPM's.
     fn found(&self) -> Result<Head, Verdict> {
-        let left = |head: &Head| self.left.is_some_and(|left| left.is(head));
-        let ours = |head: &Head| self.known.heads().contains(head) || self.pending == Some(*head) || left(head);
+        let ours = |head: &Head| self.known.heads().contains(head) || self.pending == Some(*head);
         match self.round.newest {
-            // Whoever is alive elsewhere goes on from that.
-            Some((_, head)) if self.waits => Ok(head),
-            // Nor does it go on from anything else.
-            None if self.waits => Err(Verdict::Unknown),
             Some((_, head)) if ours(&head) => Ok(head),
             Some((_, head)) if self.settled => Err(Verdict::Superseded(head)),
             Some((_, head)) => Err(Verdict::Old(head)),
@@ -506,11 +472,7 @@ impl<'a, K: Keys> Client<'a, K> {
 
     /// What was found is now the newest, whatever a single anchor may have accepted besides.
     fn is_settled(&mut self) -> Phase {
-        if self.waits {
-            return Phase::Settled;
-        }
         let head = self.request.head;
-        self.left = None;
         let holds = self.settled && head.boot == self.boot.nonce;
         self.settled = true;
         if holds {

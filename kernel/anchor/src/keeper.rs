@@ -107,6 +107,8 @@ impl Entry {
         {
             self.accept(theirs);
         }
+        // The operators of the others had it stopped; here one releases it.
+        self.flags |= other.flags & has::HELD;
     }
 
     fn promise(&mut self, request: &Request) {

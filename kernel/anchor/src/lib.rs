@@ -61,7 +61,7 @@ pub mod wire;
 
 pub use client::{Client, State};
 pub use keys::{Keys, P384};
-pub use mark::{Left, Mark};
+pub use mark::Mark;
 pub use quorum::Quorum;
 pub use wire::{Ballot, Head, Key, Reply, Request};
 

@@ -4,9 +4,6 @@
 //! registered, one that was sent and whose fate is not known, and the record's own. A record names them all, except its
 //! own, whose digest it cannot contain. So the honest owner's newest record always knows what it is shown, however
 //! often the power went, and an old record never does.
-//!
-//! A state that has come from another firmware by migration, and to the same anchors, knows what that has left there by
-//! its epoch and its boot nonce alone ([`Left`]): its digest is of after the state was sent.
 
 use crate::quorum::Quorum;
 use crate::wire::Head;
@@ -32,36 +29,6 @@ pub struct Mark {
 
 const _: () = assert!(size_of::<Mark>() == 258);
 
-/// What the firmware that a state comes from has left with the anchors: the head of its tombstone. In a mark that names
-/// no head: the last one before it, and the last that it can be, both without their digests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Left {
-    /// The epoch of the state that was sent. Nothing behind it is that boot's but the tombstone.
-    pub behind: u64,
-    /// The last epoch that a tombstone can have.
-    pub until: u64,
-    /// The nonce of that boot.
-    pub boot: [u8; 32],
-}
-
-impl Left {
-    /// Whether this head is of the tombstone.
-    #[must_use]
-    pub fn is(&self, head: &Head) -> bool {
-        head.boot == self.boot && (self.behind..self.until).contains(&head.epoch.get().wrapping_sub(1))
-    }
-
-    const fn heads(&self) -> [Head; 2] {
-        [Head::new(self.behind, self.boot, [0; 32]), Head::new(self.until, self.boot, [0; 32])]
-    }
-
-    /// Of two heads as they stand in a mark.
-    fn of(first: &Head, last: &Head) -> Option<Self> {
-        let left = Self { behind: first.epoch.get(), until: last.epoch.get(), boot: first.boot };
-        (left.heads() == [*first, *last] && left.behind < left.until).then_some(left)
-    }
-}
-
 impl Mark {
     /// Octets in a mark.
     pub const SIZE: usize = size_of::<Self>();
@@ -72,30 +39,14 @@ impl Mark {
         Self::naming(0, quorum, &[Head::GENESIS], true)
     }
 
-    /// Of a state that comes from another firmware which has the same anchors.
-    #[must_use]
-    pub fn coming(quorum: &Quorum, left: &Left) -> Self {
-        Self::left_at(0, quorum, left)
-    }
-
-    /// The same in a record that is written before anchors have accepted one.
-    pub(crate) fn left_at(term: u64, quorum: &Quorum, left: &Left) -> Self {
-        Self { count: 0, ..Self::naming(term, quorum, &left.heads(), false) }
-    }
-
     /// The mark in `octets`; nothing where they are none.
     #[must_use]
     pub fn parse(octets: &[u8]) -> Option<Self> {
         let mark = Self::read_from_bytes(octets).ok()?;
-        if mark.count == 0 {
-            let rest = mark.heads.get(2..)?;
-            let fits = mark.own == 0 && mark.left().is_some() && rest.iter().all(|head| *head == Head::GENESIS);
-            return fits.then_some(mark);
-        }
         let count = usize::from(mark.count);
         let rest = mark.heads.get(count..)?;
         let room = mark.own <= 1 && count + usize::from(mark.own) <= HEADS;
-        (room && rest.iter().all(|head| *head == Head::GENESIS)).then_some(mark)
+        (count > 0 && room && rest.iter().all(|head| *head == Head::GENESIS)).then_some(mark)
     }
 
     /// The mark of a record in whose place anchors may know `heads`; with `own` the record's own, too. More than there
@@ -125,13 +76,6 @@ impl Mark {
     #[must_use]
     pub fn heads(&self) -> &[Head] {
         self.heads.get(..usize::from(self.count)).unwrap_or_default()
-    }
-
-    /// What was left where the state comes from, if it comes.
-    #[must_use]
-    pub fn left(&self) -> Option<Left> {
-        let [first, last, ..] = &self.heads;
-        if self.count == 0 { Left::of(first, last) } else { None }
     }
 
     /// Whether the record's own head may be with anchors.

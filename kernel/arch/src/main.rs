@@ -93,10 +93,6 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let launch = launch_params(&mut memory)?;
     let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
     let obeyed = Obeyed::parse(&settings)?;
-    if obeyed.terms.is_some() && launch.personality == Personality::Azure {
-        // Its attestation key is of the boot and at a handle of the guest's: there is no other place for one that came.
-        return Err(Fatal::new(Reason::Settings, format_args!("a vTPM as Azure's does not move")));
-    }
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
@@ -125,7 +121,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         None => None,
     };
     let mut entropy = entropy;
-    let moves = Moves::new(obeyed.terms, programs, launch.measure != Measure::Nothing);
+    // As Azure's it is made by each boot anew: its attestation key, and the platform hierarchy that is closed.
+    let starts_anew = launch.measure != Measure::Nothing || launch.personality == Personality::Azure;
+    let moves = Moves::new(obeyed.terms, programs, starts_anew);
     let state = match &obeyed.state {
         Some(setting) => state::open(&mut memory, setting, &moves, &mut reports, &report, khz, programs, &mut entropy)?,
         None => None,
@@ -271,7 +269,13 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }
             Stop::Lost => say("guest", format_args!("the register state of the vCPU on {apic_id} is inaccessible")),
-            Stop::Served | Stop::NoCall | Stop::NoVcpu => {}
+            Stop::NoCall => {
+                // The host lets this look, whatever the guest does; another processor may be at the TPM.
+                if let Some(mut tpm) = tpm.try_lock() {
+                    tpm.idle(reports);
+                }
+            }
+            Stop::Served | Stop::NoVcpu => {}
         }
     }
 }

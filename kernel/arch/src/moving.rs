@@ -29,15 +29,16 @@ pub struct Moves {
     /// Who may come before and after, and the way to the other side. `None`: the TPM neither leaves nor comes.
     terms: Option<&'static Terms>,
     programs: Option<Programs>,
-    /// The guest that is to be started is measured into PCRs.
-    measured: bool,
+    /// What arrives is powered off and on.
+    starts_anew: bool,
 }
 
 impl Moves {
-    /// By this setting, and this way. `measured`: the guest that is to be started is measured into PCRs.
+    /// By this setting, and this way. `starts_anew`: what arrives is powered off and on, since the boot makes something
+    /// of it (PCRs, or a vTPM as Azure's).
     #[must_use]
-    pub fn new(terms: Option<Terms>, programs: Option<Programs>, measured: bool) -> Self {
-        Self { terms: terms.map(|terms| &*Box::leak(Box::new(terms))), programs, measured }
+    pub fn new(terms: Option<Terms>, programs: Option<Programs>, starts_anew: bool) -> Self {
+        Self { terms: terms.map(|terms| &*Box::leak(Box::new(terms))), programs, starts_anew }
     }
 
     /// No TPM is made here.
@@ -77,7 +78,7 @@ impl Moves {
         }
         let with = Arrivals { platform: &mut *platform, reports, berth };
         let arrival = arrive(terms, waits, &mut relay, with, &mut pace(khz)).map_err(ended)?;
-        if self.measured {
+        if self.starts_anew {
             start_anew(platform).map_err(ended)?;
         }
         let (epoch, _) = arrival.last;

@@ -128,6 +128,10 @@ impl<T: Tpm> Tpm for OnLargeStack<T> {
         self.0.kept()
     }
 
+    fn idle(&mut self, reports: &Mutex<dyn Reports + '_>) {
+        self.with(|tpm| tpm.idle(reports));
+    }
+
     fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
         self.with(|tpm| tpm.prepare(command, reports)).unwrap_or(Ok(()))
     }

@@ -91,7 +91,7 @@ pub fn open(
 }
 
 fn tell(why: &dyn fmt::Display) {
-    say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    say("state", format_args!("{why}"));
 }
 
 /// A TPM that has begun, and who would write its tombstone.
@@ -121,8 +121,9 @@ pub fn begin<E: Entropy>(
         Some(Opened::Moved(tombstone)) => return Err(moves.give_receipts(tombstone, khz)),
         Some(Opened::Waits(mut berth, waits)) => {
             let mut tpm = Platform::vacant(entropy, clock, endorsed);
-            moves.arrive(&mut tpm, reports, waits, &mut berth, khz)?;
+            moves.arrive(&mut tpm, reports, waits, &mut berth, khz).map_err(|why| berth.why().unwrap_or(why))?;
             let keeper = berth.keeper().ok_or_else(Fatal::plain(Reason::Disk))?;
+            say_anchors(&keeper);
             return moves.begun(tpm, keeper);
         }
         None if moves.receives() => {

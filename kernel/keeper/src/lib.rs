@@ -30,7 +30,7 @@ use kernel::state::{Kept, StateSetting, flag};
 pub use migration::Wiped;
 use migration::disk::Resting;
 use migration::{Pending, Tombstone};
-use moving::{DiskBerth, NotEntombed};
+use moving::{DiskBerth, NotEntombed, Vacant};
 use outer::Outer;
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
@@ -105,7 +105,7 @@ pub type AskKey<'a> = &'a mut dyn FnMut(&KeyRequest) -> Result<DerivedKey, Repor
 /// The disk of a state.
 type Sealed = StateDisk<Vec<u8>, Device>;
 
-/// Is told why the TPM cannot be kept.
+/// Is told why the TPM cannot be kept, or cannot leave or come.
 pub type Tell = fn(&dyn Display);
 
 /// A disk that is ours.
@@ -132,7 +132,7 @@ pub struct Opening<'a> {
     pub report: &'a Report,
     /// No TPM is made on an empty disk: it is to come from elsewhere.
     pub receives: bool,
-    /// Is told why the TPM cannot be kept.
+    /// Is told why not.
     pub tell: Tell,
 }
 
@@ -151,10 +151,6 @@ pub fn open(
 ) -> Result<Opened, Fatal> {
     let Opening { setting, report, receives, tell } = *wanted;
     let quorum = anchors::quorum(setting)?;
-    if receives && quorum.is_some() {
-        // What they know of the TPM does not go over with it.
-        return Err(Fatal::new(Reason::Settings, format_args!("a TPM that is to come cannot have anchors")));
-    }
     let found = sealed::disk::look(&mut disk).map_err(refused)?;
     let tcb = u64::from_le_bytes(report.committed_tcb.0);
     let writer = Writer { measurement: report.measurement, policy: report.policy.get(), tcb };
@@ -162,7 +158,8 @@ pub fn open(
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
     let mut opening = match &found {
         Found::Empty if receives => {
-            return Ok(Opened::Waits(DiskBerth::vacant(disk, writer, sealing, fresh, tell), None));
+            let vacant = Vacant { disk, writer, roots: sealing, fresh, quorum, post, key: None, asked: None };
+            return Ok(Opened::Waits(DiskBerth::vacant(vacant, tell), None));
         }
         Found::Empty => None,
         // A TCB that is not committed has no key.
@@ -170,10 +167,11 @@ pub fn open(
     };
     let mut anchors = None;
     if let Some(quorum) = quorum {
-        let subject = subject(&mut disk, &found, &quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
-        let mut asked = Anchored::new(quorum, subject, post, entropy)?;
-        asked.settle()?;
-        if let Some(secret) = asked.secret(entropy)? {
+        let subject = subject(&mut disk, &found, quorum, &writer, opening.as_ref(), setting, &fresh, entropy)?;
+        let keys = anchors::keys(&subject.outer.scalar)?;
+        let mut asked = Anchored::new(quorum, keys, subject, entropy)?;
+        asked.go_by(post);
+        if let Some(secret) = asked.open(entropy)? {
             for roots in [Some(&mut sealing), opening.as_mut()].into_iter().flatten() {
                 roots.share = Some(Root::new(*secret));
             }
@@ -191,7 +189,7 @@ pub fn open(
 }
 
 /// What is on a disk that was opened. A state that waits is written again, under an epoch of this boot's.
-fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
+fn resting(mut disk: Sealed, mut anchors: Option<Box<Anchored>>, tell: Tell) -> Result<Opened, Fatal> {
     match migration::disk::resting(&mut disk).map_err(refused)? {
         Resting::Lives => Ok(Opened::Lives(Box::new(Living { disk, anchors }))),
         Resting::Moved(tombstone) => {
@@ -205,8 +203,11 @@ fn resting(mut disk: Sealed, anchors: Option<Box<Anchored>>, tell: Tell) -> Resu
             let mut state = Wiped::of(vec![0; MAX_RECORD_SIZE]);
             let len = migration::disk::waiting(&mut disk, &mut state).map_err(refused)?;
             state.truncate(len);
+            if let Some(anchors) = &mut anchors {
+                anchors.mark(&mut disk)?;
+            }
             migration::disk::keep(&mut disk, &pending, &state).map_err(refused)?;
-            Ok(Opened::Waits(DiskBerth::waiting(disk, tell), Some((pending, state))))
+            Ok(Opened::Waits(DiskBerth::waiting(disk, anchors, tell), Some((pending, state))))
         }
     }
 }
@@ -386,7 +387,9 @@ impl Keeping {
 
 impl Keeper for Keeping {
     fn keep(&mut self, tpm: &Tpm) -> Option<()> {
-        self.begin(tpm).map_err(|why| (self.tell)(&why)).ok()
+        let tell = self.tell;
+        let fails = |why| tell(&format_args!("the TPM fails, since it cannot be kept: {why}"));
+        self.begin(tpm).map_err(fails).ok()
     }
 
     fn kept(&self) -> Kept {

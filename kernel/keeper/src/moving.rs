@@ -11,20 +11,24 @@
 //! | `leaving`, `arriving` | the two sides |
 //! | `movable` | the TPM as a guest calls it, which looks for messages before a command |
 //! | `homes` | where a TPM is kept: on a disk, or nowhere |
+//! | `berth` | the disk where one arrives, and its anchors |
 
 mod arriving;
+mod berth;
 mod homes;
 mod leaving;
 mod movable;
 
 use kernel::attest::{Certificates, Reports};
-use migration::{Arrival, Identity, Pending, Testimony, Tombstone, Witness};
+use migration::{Arrival, Identity, Pending, Refusal, Testimony, Tombstone, Witness};
 use snp::message::certificates::{ARK, ASK, CertificateTable, VCEK};
 use tpm_core::{Entropy, Tpm};
 
 pub use arriving::{Arrivals, arrive, give_receipts, start_anew};
+pub use berth::DiskBerth;
+pub(crate) use berth::Vacant;
 pub(crate) use homes::short;
-pub use homes::{DiskBerth, Nowhere, Shared};
+pub use homes::{Nowhere, Shared};
 pub use leaving::{Leaving, Stand};
 pub use movable::{Movable, Way};
 
@@ -69,6 +73,11 @@ pub trait Home {
 pub trait Berth {
     /// Whether it outlives the virtual machine here.
     fn keeps(&self) -> bool;
+    /// This TPM is about to come: its source goes on until this is done. What is needed to keep it is got now.
+    ///
+    /// # Errors
+    /// Why it cannot be kept here. Nothing was written.
+    fn expect(&mut self, identity: &Identity, entropy: &mut dyn Entropy) -> Result<(), Refusal>;
     /// Makes a state durable that waits for its receipt, in the place of what waits here.
     ///
     /// # Errors

@@ -103,7 +103,8 @@ struct Net {
     /// Who can be reached.
     up: Vec<bool>,
     habit: Habit,
-    waiting: VecDeque<(u16, Vec<u8>)>,
+    /// Of each way.
+    waiting: Vec<VecDeque<(u16, Vec<u8>)>>,
     before: Vec<(u16, Vec<u8>)>,
     /// The last request that the first anchor was sent, and how often it was.
     asked: (Vec<u8>, u32),
@@ -115,7 +116,7 @@ struct Net {
 }
 
 impl Net {
-    fn answer(&mut self, number: u16, message: &[u8]) {
+    fn answer(&mut self, way: usize, number: u16, message: &[u8]) {
         let at = usize::from(number);
         let Ok(request) = Request::parse(message) else { return };
         if at == 0 {
@@ -128,7 +129,7 @@ impl Net {
         }
         if !request.is_signed::<P384>() || !self.up[at] {
             if self.habit == Habit::Tells {
-                self.waiting.push_back((number, Vec::new()));
+                self.waiting[way].push_back((number, Vec::new()));
             }
             return;
         }
@@ -149,14 +150,14 @@ impl Net {
             Habit::LosesReplies if is_first => return,
             Habit::Garbles if at == 0 => reply[100] ^= 1,
             Habit::Repeats => {
-                self.waiting.extend(self.before.iter().cloned());
-                self.waiting.push_back((number, reply.clone()));
+                self.waiting[way].extend(self.before.iter().cloned());
+                self.waiting[way].push_back((number, reply.clone()));
                 self.before.push((number, reply.clone()));
                 self.before.truncate(20);
             }
             _ => {}
         }
-        self.waiting.push_back((number, reply));
+        self.waiting[way].push_back((number, reply));
     }
 }
 
@@ -167,12 +168,12 @@ pub(crate) struct World {
     quorum: Quorum,
 }
 
-/// The firmware's way there.
-struct Wire(Arc<Mutex<Net>>);
+/// The firmware's way there, and its number.
+struct Wire(Arc<Mutex<Net>>, usize);
 
 impl Post for Wire {
     fn send(&mut self, anchor: u16, message: &[u8]) {
-        self.0.lock().unwrap().answer(anchor, message);
+        self.0.lock().unwrap().answer(self.1, anchor, message);
     }
 
     fn receive(&mut self) -> Option<(u16, Vec<u8>)> {
@@ -180,7 +181,7 @@ impl Post for Wire {
         if net.habit == Habit::Floods {
             return Some((0, vec![0x51; 603]));
         }
-        net.waiting.pop_front()
+        net.waiting[self.1].pop_front()
     }
 
     /// Time passes when it is looked at.
@@ -235,15 +236,20 @@ impl World {
     }
 
     pub(crate) fn with(k: u8, n: u8, cadence: Cadence, too_few: TooFew, shares: bool) -> World {
+        World::from(1, k, n, cadence, too_few, shares)
+    }
+
+    /// Anchors whose keys have these numbers and so on.
+    pub(crate) fn from(first: u8, k: u8, n: u8, cadence: Cadence, too_few: TooFew, shares: bool) -> World {
         let anchor = |at| Anchor { keys: P384::new(&[at; 48]).unwrap(), entries: BTreeMap::new(), share: [at; 32] };
-        let anchors: Vec<Anchor> = (1..=n).map(anchor).collect();
+        let anchors: Vec<Anchor> = (first..first + n).map(anchor).collect();
         let keys: Vec<_> = anchors.iter().map(|anchor| *anchor.keys.public()).collect();
         let quorum = Quorum::of(k, &keys).unwrap().with(cadence, too_few).waiting(200, shares);
         let net = Net {
             up: vec![true; anchors.len()],
             anchors,
             habit: Habit::Passes,
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             before: Vec::new(),
             asked: (Vec::new(), 0),
             now_ms: 0,
@@ -257,12 +263,30 @@ impl World {
         self.net.lock().unwrap().up = up.to_vec();
     }
 
+    pub(crate) fn has_shares(&self) -> bool {
+        self.quorum.has_shares()
+    }
+
+    /// The newest epoch that the last anchor has accepted of any TPM.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        let net = self.net.lock().unwrap();
+        let accepted = |entry: &Entry| entry.accepted().map(|it| it.head.epoch.get());
+        net.anchors.last()?.entries.values().filter_map(accepted).max()
+    }
+
     /// The setting's octets, and the way.
     pub(crate) fn named(&self) -> (Vec<u8>, Box<dyn Post>) {
         let mut octets = vec![0; 1024];
         let size = self.quorum.write(&mut octets).unwrap();
         octets.truncate(size);
-        (octets, Box::new(Wire(Arc::clone(&self.net))))
+        (octets, Box::new(self.wire()))
+    }
+
+    /// Another way.
+    fn wire(&self) -> Wire {
+        let mut net = self.net.lock().unwrap();
+        net.waiting.push(VecDeque::new());
+        Wire(Arc::clone(&self.net), net.waiting.len() - 1)
     }
 
     /// The operators of these anchors stop all TPMs, or let them go on.

@@ -132,6 +132,17 @@ impl<'t> Destination<'t> {
         matches!(self.phase, Phase::Awake)
     }
 
+    /// The TPM whose source has been judged, when that is told that this is ready.
+    #[must_use]
+    pub fn comes(&self) -> Option<&Identity> {
+        if let Phase::Proven(run) = &self.phase { Some(&run.identity) } else { None }
+    }
+
+    /// The run that was about to begin is over, and what waits here goes on waiting.
+    pub fn not_ready(&mut self) {
+        self.end();
+    }
+
     /// What waits here for its receipt.
     #[must_use]
     pub const fn waits(&self) -> Option<&Pending> {

@@ -66,6 +66,7 @@ refusals! {
     Entropy = 51, "there is no entropy";
     Disk = 52, "what is to be durable cannot be written";
     GivenUp = 53, "it was given up";
+    Anchors = 54, "the destination's anchors do not answer, or not for this TPM";
 }
 
 impl core::error::Error for Refusal {}

@@ -1,34 +1,22 @@
 //! The firmware's way to programs at the host: those that keep certificates, anchors, the other end of a migration.
 //!
-//! Messages go over a stream of octets, which is a virtio console's; on it a frame is
-//!
-//! > length₄ ‖ service₂ ‖ number₂ ‖ message
-//!
-//! all little-endian, where the length is that of all behind it: 4 to 65,536. The host passes a frame to the program of
-//! that service and number, and the program's frames back. It may read, change, lose, repeat and invent all of them:
-//! who uses this encrypts and authenticates.
-//!
-//! A length that is out of shape ends the relay, since nobody knows where the next frame begins.
+//! Messages go over a stream of octets, which is a virtio console's, as [`frames`]. The host passes a frame to the
+//! program of its service and number, and the program's frames back. It may read, change, lose, repeat and invent all
+//! of them: who uses this encrypts and authenticates. What was cut, or is no frame, is lost, and the next frame is not:
+//! either end may go amid one, and come again.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 extern crate alloc;
 
+pub mod frames;
 mod office;
 
+pub use frames::{BadFrame, Frames, MAX_MESSAGE, frame};
 pub use office::{Counter, Office};
 
 use alloc::vec::Vec;
-use core::mem::take;
-
-/// Octets of a message at most.
-pub const MAX_MESSAGE: usize = MAX_LENGTH - ADDRESS;
-/// Largest length of a frame.
-const MAX_LENGTH: usize = 0x1_0000;
-/// Octets of the length, and of service and number.
-const LENGTH: usize = 4;
-const ADDRESS: usize = 4;
 
 /// Services.
 pub mod service {
@@ -73,86 +61,6 @@ impl<R: Relay + ?Sized> Relay for &mut R {
     }
 }
 
-/// What is wrong with frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadFrame {
-    /// A message has more than [`MAX_MESSAGE`] octets.
-    TooLong(usize),
-    /// A length is none of a frame's: no frame is read behind it.
-    Length(u32),
-}
-
-snp::error_words! { BadFrame {
-    Self::TooLong(octets) => "a message of {octets} octets is too long",
-    Self::Length(length) => "no frame has the length {length:#x}",
-} }
-
-/// The frame of a message.
-///
-/// # Errors
-/// `TooLong`.
-pub fn frame(service: u16, number: u16, message: &[u8]) -> Result<Vec<u8>, BadFrame> {
-    let length = u32::try_from(ADDRESS + message.len()).ok().filter(|_| message.len() <= MAX_MESSAGE);
-    let length = length.ok_or(BadFrame::TooLong(message.len()))?.to_le_bytes();
-    Ok([&length[..], &service.to_le_bytes(), &number.to_le_bytes(), message].concat())
-}
-
-/// Makes messages of octets as they come.
-#[derive(Debug, Default)]
-pub struct Frames {
-    /// The frame that is not whole yet; never more than one.
-    partial: Vec<u8>,
-    bad: Option<u32>,
-}
-
-impl Frames {
-    /// Takes octets to the end of a frame; how many that are. To be called with the rest again, after the message has
-    /// been taken.
-    ///
-    /// # Errors
-    /// `Length`, now and from then on.
-    pub fn take(&mut self, octets: &[u8]) -> Result<(usize, Option<Message>), BadFrame> {
-        let mut used = 0;
-        loop {
-            let wanted = self.wanted()?;
-            let rest = octets.get(used..).unwrap_or_default();
-            let now = rest.get(..wanted.min(rest.len())).unwrap_or_default();
-            self.partial.extend_from_slice(now);
-            used += now.len();
-            if now.len() < wanted {
-                return Ok((used, None));
-            }
-            if self.partial.len() > LENGTH {
-                return Ok((used, self.whole()));
-            }
-        }
-    }
-
-    /// Octets that are missing: of the length, or of what is behind it.
-    fn wanted(&mut self) -> Result<usize, BadFrame> {
-        if let Some(length) = self.bad {
-            return Err(BadFrame::Length(length));
-        }
-        let Some(length) = self.partial.first_chunk::<LENGTH>() else { return Ok(LENGTH - self.partial.len()) };
-        let length = u32::from_le_bytes(*length);
-        match usize::try_from(length) {
-            Ok(octets) if (ADDRESS..=MAX_LENGTH).contains(&octets) => Ok(LENGTH + octets - self.partial.len()),
-            _ => {
-                self.bad = Some(length);
-                self.partial = Vec::new();
-                Err(BadFrame::Length(length))
-            }
-        }
-    }
-
-    fn whole(&mut self) -> Option<Message> {
-        let frame = take(&mut self.partial);
-        let (&[a, b, c, d], message) = frame.get(LENGTH..)?.split_first_chunk::<ADDRESS>()?;
-        let (service, number) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-        Some(Message { service, number, octets: message.to_vec() })
-    }
-}
-
 /// A stream of octets.
 pub trait Stream {
     /// What can be wrong with it.
@@ -168,7 +76,7 @@ pub trait Stream {
 pub enum RelayError<E> {
     /// The stream's error.
     Stream(E),
-    /// A frame is out of shape.
+    /// A message is none that a frame has room for.
     Frame(BadFrame),
 }
 
@@ -185,6 +93,9 @@ impl<E: core::error::Error> core::error::Error for RelayError<E> {}
 
 /// Octets that are read at once.
 const PIECE: usize = 512;
+/// Octets that are looked at before it is said that there is no message now: more than a frame has. A host may send
+/// without end what is none.
+const MOST_OCTETS: usize = 0x1_4000;
 
 /// A relay over a stream.
 #[derive(Debug)]
@@ -197,7 +108,7 @@ pub struct Framed<S> {
 }
 
 impl<S: Stream> Framed<S> {
-    /// Over this stream, at the beginning of a frame.
+    /// Over this stream, wherever it begins.
     pub fn new(stream: S) -> Self {
         Self { stream, frames: Frames::default(), read: [0; PIECE], rest: 0..0 }
     }
@@ -217,7 +128,8 @@ impl<S: Stream> Relay for Framed<S> {
     }
 
     fn receive(&mut self) -> Result<Option<Message>, Self::Error> {
-        loop {
+        let mut looked_at = 0;
+        while looked_at < MOST_OCTETS {
             if self.rest.is_empty() {
                 let count = self.stream.read(&mut self.read).map_err(RelayError::Stream)?;
                 self.rest = 0..count.min(PIECE);
@@ -226,12 +138,14 @@ impl<S: Stream> Relay for Framed<S> {
                 }
             }
             let octets = self.read.get(self.rest.clone()).unwrap_or_default();
-            let (used, message) = self.frames.take(octets).map_err(RelayError::Frame)?;
+            let (used, frame) = self.frames.take(octets);
             self.rest.start += used;
-            if message.is_some() {
-                return Ok(message);
+            looked_at += used;
+            if let Some(Ok(message)) = frame {
+                return Ok(Some(message));
             }
         }
+        Ok(None)
     }
 }
 

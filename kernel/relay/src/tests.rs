@@ -29,12 +29,6 @@ fn pipe(octets: &[u8], at_once: usize) -> Framed<Pipe> {
 }
 
 #[test]
-fn a_frame_is_length_service_number_and_message() {
-    let frame = frame(service::ANCHORS, 0x0102, b"abc").unwrap();
-    assert_eq!(frame, [7, 0, 0, 0, 2, 0, 2, 1, b'a', b'b', b'c']);
-}
-
-#[test]
 fn the_longest_message_goes_over_and_a_longer_one_is_refused() {
     let longest = std::vec![7; MAX_MESSAGE];
     let mut relay = pipe(&[], usize::MAX);
@@ -45,28 +39,50 @@ fn the_longest_message_goes_over_and_a_longer_one_is_refused() {
     assert!(relay.stream().octets.is_empty(), "nothing of it was written");
 }
 
+/// What a relay leaves at the host that was ended amid a frame, and one of a host that means ill.
 #[test]
-fn an_empty_message_is_one() {
-    let mut relay = pipe(&[4, 0, 0, 0, 3, 0, 0, 0], usize::MAX);
-    assert_eq!(relay.receive(), Ok(Some(Message { service: 3, number: 0, octets: std::vec![] })));
-    assert_eq!(relay.receive(), Ok(None));
+fn behind_what_is_no_frame_the_next_one_comes() {
+    let whole = frame(1, 0, b"whole").unwrap();
+    for before in [&whole[..7], &whole[3..], &[0xff; 3000], &[0; 3000], b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut relay = pipe(&[before, &whole].concat(), 100);
+        assert_eq!(relay.receive().unwrap().unwrap().octets, b"whole", "{before:?}");
+        assert_eq!(relay.receive(), Ok(None));
+    }
 }
 
-/// Behind a length that no frame has, nobody knows where the next one begins.
-#[test]
-fn a_length_out_of_shape_ends_the_relay() {
-    for length in [0_u32, 3, 0x1_0001, u32::MAX] {
-        let mut octets = frame(1, 0, b"before").unwrap();
-        octets.extend(length.to_le_bytes());
-        octets.extend(frame(1, 0, b"behind").unwrap());
-        let mut relay = pipe(&octets, usize::MAX);
-        assert_eq!(relay.receive().unwrap().unwrap().octets, b"before");
-        for _ in 0..2 {
-            assert_eq!(relay.receive(), Err(RelayError::Frame(BadFrame::Length(length))));
-        }
+/// A host that never ceases to say what is no frame.
+struct Flood(u8);
+
+impl Stream for Flood {
+    type Error = BadFrame;
+
+    fn write(&mut self, _: &[u8]) -> Result<(), BadFrame> {
+        Ok(())
     }
-    let error = RelayError::<BadFrame>::Frame(BadFrame::Length(3)).to_string();
-    assert_eq!(error, "the relay: no frame has the length 0x3");
+
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, BadFrame> {
+        out.iter_mut().enumerate().for_each(|(at, octet)| *octet = self.0 * u8::try_from(at % 2).unwrap());
+        Ok(out.len())
+    }
+}
+
+#[test]
+fn a_flood_of_what_is_no_frame_is_not_waited_for() {
+    for octet in [0, 1, 5] {
+        let mut relay = Framed::new(Flood(octet));
+        assert_eq!(relay.receive(), Ok(None), "{octet}");
+    }
+}
+
+#[test]
+fn the_errors_say_what_is_wrong() {
+    let said =
+        [RelayError::Frame(BadFrame::TooLong(65_533)), RelayError::Stream(BadFrame::Cut)].map(|why| why.to_string());
+    let wanted = [
+        "the relay: a message of 65533 octets is too long",
+        "the relay's stream: octets have come that are no whole frame",
+    ];
+    assert_eq!(said, wanted);
 }
 
 proptest! {
@@ -84,15 +100,5 @@ proptest! {
             prop_assert_eq!(relay.receive(), Ok(Some(Message { service, number, octets })));
         }
         prop_assert_eq!(relay.receive(), Ok(None));
-    }
-
-    /// Whatever the host writes, there is a message, nothing, or an error, and what is kept is no more than a frame.
-    #[test]
-    fn any_octets_are_survived(octets in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..3000), at_once in 1_usize..700) {
-        let mut relay = pipe(&octets, at_once);
-        while let Ok(Some(message)) = relay.receive() {
-            prop_assert!(message.octets.len() <= MAX_MESSAGE);
-        }
-        prop_assert!(relay.frames.partial.len() <= LENGTH + MAX_LENGTH);
     }
 }

@@ -81,8 +81,9 @@ impl Known {
     }
 }
 
-/// All of them. Those of endorsement keys are where the TCG EK Credential Profile has them, and ML-KEM's where swtpm
-/// has them; those of attestation keys where go-tpm-tools look for a certificate and a template in a cloud's vTPM.
+/// All of them. Those of endorsement keys are where the TCG EK Credential Profile has them, but ML-KEM's
+/// ([`EkTemplate::certificate_index`]); those of attestation keys where go-tpm-tools look for a certificate and a
+/// template in a cloud's vTPM.
 ///
 /// The first are in the manifest. Of the others some take seconds, and a manifest is asked for at every boot: who wants
 /// one names its index.

@@ -78,6 +78,11 @@ pub trait Tpm {
         None
     }
 
+    /// Called when VMPL0 runs and the guest has called for nothing.
+    fn idle(&mut self, reports: &Mutex<dyn attest::Reports + '_>) {
+        let _ = reports;
+    }
+
     /// Called before [`Tpm::execute`] with the same command: makes ready what it is about to read, if that takes a
     /// report.
     ///

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
+use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 
 use crate::Fault;
 use crate::fault::Health;
@@ -23,6 +23,9 @@ pub const SHARED_PAGES: usize = 4;
 const RECEIVE: u16 = 0;
 const SEND: u16 = 1;
 
+/// Of the patience, what is left behind a stall: one part of so many. It doubles with each request that is taken.
+const IMPATIENCE: u64 = 16;
+
 type Queue = VirtQueue<Private, 2>;
 
 /// A console.
@@ -35,6 +38,12 @@ pub struct Console<H: Host> {
     rest: Range<usize>,
     /// What is asked for, and has not come.
     asked: Option<u16>,
+    /// What is written, and whether the host still has to take it.
+    written: Vec<u8>,
+    offered: Option<u16>,
+    /// Ticks that it may take for that: ever, and now.
+    patience: u64,
+    patience_now: u64,
     health: Health,
 }
 
@@ -45,7 +54,7 @@ impl<H: Host> Console<H> {
     /// `Absent` if it is no console, and whatever else is wrong with it.
     pub fn open(host: H, registers: Registers, patience: u64) -> Result<Self, Fault> {
         let kind = DeviceType::Console;
-        let wanted = Wanted { kind, needed: 0, shown: 0, queues: [(1, false), (1, true)], patience };
+        let wanted = Wanted { kind, needed: 0, shown: 0, queues: [(1, false), (1, false)], patience };
         let health = Health::default();
         let mut transport = Checked::new(host, registers, wanted, &health)?;
         let begun = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
@@ -59,7 +68,19 @@ impl<H: Host> Console<H> {
         transport.finish_init();
         health.check()?;
         let (receive, send) = (receive.map_err(|_| Fault::Queue)?, send.map_err(|_| Fault::Queue)?);
-        let mut console = Self { transport, receive, send, buffer: vec![0; PAGE], rest: 0..0, asked: None, health };
+        let mut console = Self {
+            transport,
+            receive,
+            send,
+            buffer: vec![0; PAGE],
+            rest: 0..0,
+            asked: None,
+            written: Vec::new(),
+            offered: None,
+            patience,
+            patience_now: patience,
+            health,
+        };
         console.ask()?;
         Ok(console)
     }
@@ -67,14 +88,60 @@ impl<H: Host> Console<H> {
     /// Writes all octets.
     ///
     /// # Errors
-    /// The fault that has ended the device.
+    /// `Stalled`: the host has not taken in time what was written now or before. How much it takes of it, and when, is
+    /// not known; there may be another try, which waits for nothing before it has. Else the fault that has ended the
+    /// device.
     pub fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        for piece in octets.chunks(PAGE) {
-            self.health.check()?;
-            let done = self.send.add_notify_wait_pop(&[piece], &mut [], &mut self.transport);
-            self.health.check()?;
-            done.map_err(|_| Fault::Failed)?;
+        if !self.is_taken()? {
+            return Err(Fault::Stalled);
         }
+        octets.chunks(PAGE).try_for_each(|piece| {
+            self.offer(piece)?;
+            self.wait()
+        })
+    }
+
+    /// Offers octets to the host.
+    fn offer(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        self.written = piece.to_vec();
+        // SAFETY: `hal::Private` has copied the octets when this returns, and `written` stays as it is until they have
+        // been taken.
+        let offered = unsafe { self.send.add(&[&self.written], &mut []) };
+        self.offered = Some(offered.map_err(|_| Fault::Queue)?);
+        self.transport.notify(SEND);
+        self.health.check()
+    }
+
+    /// Waits until they have been taken.
+    fn wait(&mut self) -> Result<(), Fault> {
+        let start = self.transport.ticks();
+        while !self.is_taken()? {
+            if self.transport.ticks().wrapping_sub(start) > self.patience_now {
+                self.patience_now = self.patience / IMPATIENCE;
+                return Err(Fault::Stalled);
+            }
+            self.transport.pass_time();
+        }
+        self.patience_now = self.patience_now.max(1).saturating_mul(2).min(self.patience);
+        Ok(())
+    }
+
+    /// Whether the host has nothing more to take.
+    fn is_taken(&mut self) -> Result<bool, Fault> {
+        self.look()?;
+        let Some(offered) = self.offered else { return Ok(true) };
+        if !self.send.can_pop() {
+            return Ok(false);
+        }
+        // SAFETY: the octets are those of `offer`.
+        let taken = unsafe { self.send.pop_used(offered, &[&self.written], &mut []) };
+        self.offered = None;
+        taken.map(|_| true).map_err(|_| Fault::Failed)
+    }
+
+    /// Gives the drivers what the host has answered.
+    fn look(&mut self) -> Result<(), Fault> {
+        let _ = self.transport.ack_interrupt();
         self.health.check()
     }
 
@@ -113,9 +180,8 @@ impl<H: Host> Console<H> {
 
     /// Whether octets have come.
     fn fetch(&mut self) -> Result<bool, Fault> {
-        let any = self.transport.ack_interrupt().contains(InterruptStatus::QUEUE_INTERRUPT);
-        self.health.check()?;
-        let Some(asked) = self.asked.filter(|_| any) else { return Ok(false) };
+        self.look()?;
+        let Some(asked) = self.asked.filter(|_| self.receive.can_pop()) else { return Ok(false) };
         // SAFETY: the buffer is the one of `ask`, whose copy comes back now.
         let len = unsafe { self.receive.pop_used(asked, &[], &mut [&mut self.buffer]) };
         self.asked = None;
@@ -127,6 +193,10 @@ impl<H: Host> Console<H> {
 
 impl<H: Host> Drop for Console<H> {
     fn drop(&mut self) {
+        if self.offered.is_some() {
+            // As of a disk that has not answered: it is not asked for a reset.
+            self.health.note(Fault::Stalled);
+        }
         self.transport.queue_unset(RECEIVE);
         self.transport.queue_unset(SEND);
     }

@@ -59,7 +59,8 @@ pub struct State {
     queue: u16,
     queues: [Queue; 2],
     status: u32,
-    ticks: u64,
+    /// Its counter.
+    pub ticks: u64,
     lies: Lies,
     /// Answers that were given so far.
     pub answers: u64,
@@ -401,6 +402,11 @@ impl State {
         self.serve(0);
     }
 
+    /// Takes what a driver waits to get rid of.
+    pub fn take_written(&mut self) {
+        self.serve(1);
+    }
+
     /// The owner of the shared pages changes what it likes.
     fn scribble(&mut self) {
         if self.pages.is_empty() || self.lies.rate == 0 || !self.is_lie() {
@@ -576,6 +582,9 @@ fn talk(fake: &Fake, kind: Kind, is_pci: bool) -> u64 {
     } else {
         let Ok(mut console) = crate::console::Console::open(fake.clone(), registers, PATIENCE) else { return 0 };
         for round in 0..12 {
+            // It stalls now and then, and goes on.
+            fake.change(|state| state.is_silent = round % 4 == 1);
+            fake.change(State::take_written);
             fake.change(|state| state.to_read.extend([round; 300]));
             fake.change(State::deliver);
             answered += u64::from(console.write(&room).is_ok());

@@ -192,6 +192,86 @@ fn a_console_passes_octets_both_ways() {
     assert_eq!(read, long);
 }
 
+fn console(fake: &Fake) -> Console<Fake> {
+    let registers = open(fake, true).unwrap();
+    Console::open(fake.clone(), registers, PATIENCE).unwrap()
+}
+
+/// How many ticks pass while these octets are written, and what comes of it.
+fn timed(console: &mut Console<Fake>, fake: &Fake, octets: &[u8]) -> (u64, Result<(), Fault>) {
+    let start = fake.change(|state| state.ticks);
+    let outcome = console.write(octets);
+    (fake.change(|state| state.ticks) - start, outcome)
+}
+
+/// The first try costs the patience, and no further one does, until the host has taken what it was offered.
+#[test]
+fn a_console_that_stalls_goes_on_when_the_host_takes_octets_again() {
+    let fake = honest(Kind::Console);
+    let mut console = console(&fake);
+    console.write(b"before").unwrap();
+    fake.change(|state| state.is_silent = true);
+    let long = pattern(6000);
+    let (ticks, outcome) = timed(&mut console, &fake, &long);
+    assert_eq!(outcome, Err(Fault::Stalled));
+    assert!((PATIENCE..2 * PATIENCE).contains(&ticks), "{ticks}");
+    for _ in 0..5 {
+        let (ticks, outcome) = timed(&mut console, &fake, b"meanwhile");
+        assert_eq!(outcome, Err(Fault::Stalled));
+        assert!(ticks < 5, "a stalled console costs {ticks} ticks");
+        fake.change(|state| state.to_read.extend(b"heard"));
+        assert_eq!(console.read(&mut [0; 100]), Ok(0), "nothing has come, and that is no error");
+    }
+    fake.change(|state| {
+        state.is_silent = false;
+        state.take_written();
+        state.deliver();
+    });
+    let mut out = [0; 100];
+    assert_eq!(console.read(&mut out), Ok(25));
+    console.write(b"behind").unwrap();
+    // The page that was offered, not what would have come behind it, nor what nobody had room for.
+    let taken = [&b"before"[..], &long[..4096], b"behind"].concat();
+    fake.change(|state| assert_eq!(state.written, taken));
+}
+
+/// A host that takes octets only to let the next wait does not cost the whole patience each time.
+#[test]
+fn who_stalls_again_is_waited_for_less_until_it_keeps_pace() {
+    let fake = honest(Kind::Console);
+    let mut console = console(&fake);
+    let stall = |console: &mut Console<Fake>| {
+        fake.change(|state| state.is_silent = true);
+        let (ticks, outcome) = timed(console, &fake, b"octets");
+        assert_eq!(outcome, Err(Fault::Stalled));
+        fake.change(|state| {
+            state.is_silent = false;
+            state.take_written();
+        });
+        ticks
+    };
+    let first = stall(&mut console);
+    for _ in 0..3 {
+        assert!(stall(&mut console) < first / 8);
+    }
+    for _ in 0..4 {
+        console.write(b"octets").unwrap();
+    }
+    assert!(stall(&mut console) > first / 2);
+}
+
+/// Nor is it asked for a reset, as a disk is not.
+#[test]
+fn a_console_that_has_not_taken_all_is_not_asked_when_it_is_dropped() {
+    let fake = honest(Kind::Console);
+    let mut console = console(&fake);
+    fake.change(|state| state.is_silent = true);
+    assert_eq!(console.write(b"octets"), Err(Fault::Stalled));
+    let before = fake.change(|state| state.answers);
+    drop(console);
+    assert_eq!(fake.change(|state| state.answers), before);
+}
+
 type Lie = (fn(&mut crate::fake::State), Fault);
 
 /// Of each of these the driver would believe something.

@@ -87,6 +87,16 @@ impl<H: Host> Checked<H> {
         Ok(Self { host, registers, wanted, health: health.clone(), config, platform: 0, queues: [None, None] })
     }
 
+    /// The host's counter.
+    pub(crate) fn ticks(&mut self) -> u64 {
+        self.host.ticks()
+    }
+
+    /// Passes time while an answer is waited for.
+    pub(crate) fn pass_time(&mut self) {
+        self.host.wait();
+    }
+
     /// Does `work`, unless there was a fault before, and notes the one that there is.
     fn attempt<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R, Fault>) -> Option<R> {
         self.health.check().ok()?;

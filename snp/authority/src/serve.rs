@@ -1,21 +1,13 @@
-//! The operator's end of the relay: frames over a Unix socket (docs/boot.md, "The operator's authority").
-//!
-//! > length₄ ‖ service₂ ‖ number₂ ‖ message
-//!
-//! all little-endian; the length is that of all behind it.
+//! The operator's end of the relay: its frames over a Unix socket (docs/boot.md, "The operator's authority").
 
 use crate::OperatorArgs;
-use crate::messages::MOST;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
+use relay::service::CERTIFICATES;
+use relay::{Frames, frame};
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-
-/// The relay's service of certificates.
-const SERVICE: u16 = 1;
-/// Service and number.
-const ADDRESS: usize = 4;
 
 /// Answers whoever comes, one after another, `requests` times or for ever.
 pub(crate) fn serve(socket: &Path, requests: Option<u64>, operator: &OperatorArgs) -> Result<()> {
@@ -24,9 +16,15 @@ pub(crate) fn serve(socket: &Path, requests: Option<u64>, operator: &OperatorArg
     println!("listening at {}", socket.display());
     let mut left = requests;
     while left != Some(0) {
-        let (mut stream, _) = listener.accept()?;
+        let (stream, _) = listener.accept()?;
+        let mut answer = |request: &[u8]| {
+            let (answer, refusal) = operator.answer(request)?;
+            println!("{}", refusal.map_or_else(|| "certified".into(), |why| format!("refused: {why}")));
+            left = left.map(|left| left - 1);
+            Ok((answer, left != Some(0)))
+        };
         // What is wrong with one connection is no matter of the next.
-        if let Err(error) = converse(&mut stream, &mut left, operator) {
+        if let Err(error) = converse(&stream, &stream, &mut answer) {
             eprintln!("error: {error:#}");
         }
     }
@@ -43,58 +41,68 @@ impl Drop for Gone<'_> {
     }
 }
 
-/// Answers frame after frame until the other side goes.
-fn converse(stream: &mut (impl Read + Write), left: &mut Option<u64>, operator: &OperatorArgs) -> Result<()> {
-    while *left != Some(0) {
-        let Some((service, number, message)) = receive(stream)? else { return Ok(()) };
-        if service != SERVICE {
-            eprintln!("a message for service {service} is not answered");
-            continue;
+/// Answers frame after frame until the other side goes, or there is none more to be answered.
+fn converse(
+    reader: impl Read,
+    mut writer: impl Write,
+    answer: &mut impl FnMut(&[u8]) -> Result<(Vec<u8>, bool)>,
+) -> Result<()> {
+    let mut frames = Frames::default();
+    for octet in BufReader::new(reader).bytes() {
+        match frames.take(&[octet?]).1 {
+            None => {}
+            Some(Err(why)) => eprintln!("{why}: they are not answered"),
+            Some(Ok(message)) if message.service != CERTIFICATES => {
+                eprintln!("a message for service {} is not answered", message.service);
+            }
+            Some(Ok(message)) => {
+                let (answer, goes_on) = answer(&message.octets)?;
+                writer.write_all(&frame(message.service, message.number, &answer)?)?;
+                if !goes_on {
+                    return Ok(());
+                }
+            }
         }
-        let (answer, refusal) = operator.answer(&message)?;
-        println!("{}", refusal.map_or_else(|| "certified".into(), |why| format!("refused: {why}")));
-        stream.write_all(&frame(service, number, &answer)?)?;
-        *left = left.map(|left| left - 1);
     }
     Ok(())
 }
 
-/// The next frame; None at the end.
-fn receive(stream: &mut impl Read) -> Result<Option<(u16, u16, Vec<u8>)>> {
-    let mut length = [0; 4];
-    match stream.read_exact(&mut length) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-        other => other?,
-    }
-    let length = u32::from_le_bytes(length) as usize;
-    ensure!((ADDRESS..=ADDRESS + MOST).contains(&length), "no frame has {length} octets");
-    let mut frame = vec![0; length];
-    stream.read_exact(&mut frame).context("a frame ends early")?;
-    let [a, b, c, d, message @ ..] = frame.as_slice() else { bail!("no frame") };
-    Ok(Some((u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]), message.to_vec())))
-}
-
-fn frame(service: u16, number: u16, message: &[u8]) -> Result<Vec<u8>> {
-    let length = u32::try_from(ADDRESS + message.len())?;
-    ensure!(message.len() <= MOST, "an answer of {} octets does not fit into a frame", message.len());
-    Ok([&length.to_le_bytes()[..], &service.to_le_bytes(), &number.to_le_bytes(), message].concat())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{frame, receive};
+    use super::{converse, frame};
+
+    /// What is said to these octets, if so many requests are to be answered.
+    fn said(octets: &[u8], mut requests: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        let mut answer = |request: &[u8]| {
+            requests -= 1;
+            Ok(([b"answer to ", request].concat(), requests > 0))
+        };
+        converse(octets, &mut written, &mut answer).unwrap();
+        written
+    }
 
     #[test]
-    fn frames_are_those_of_the_relay() {
-        let octets = [frame(1, 2, b"ask").unwrap(), frame(9, 0, b"").unwrap()].concat();
-        assert_eq!(octets[..11], [7, 0, 0, 0, 1, 0, 2, 0, b'a', b's', b'k']);
-        let mut rest = &octets[..];
-        assert_eq!(receive(&mut rest).unwrap(), Some((1, 2, b"ask".to_vec())));
-        assert_eq!(receive(&mut rest).unwrap(), Some((9, 0, Vec::new())));
-        assert_eq!(receive(&mut rest).unwrap(), None);
-        for wrong in [&[3, 0, 0, 0, 1, 0, 0][..], &[1, 0, 1, 0], &[8, 0, 0, 0, 1, 0, 0, 0, 1]] {
-            assert!(receive(&mut &wrong[..]).is_err(), "{wrong:?}");
+    fn requests_are_answered_where_they_come_from_and_other_services_are_not() {
+        let asked = [frame(1, 2, b"this").unwrap(), frame(9, 0, b"?").unwrap(), frame(1, 0, b"").unwrap()].concat();
+        let answers = [frame(1, 2, b"answer to this").unwrap(), frame(1, 0, b"answer to ").unwrap()];
+        assert_eq!(said(&asked, 9), answers.concat());
+        assert_eq!(said(&asked, 1), answers[0]);
+    }
+
+    /// As when this program comes, or a firmware is ended, amid a frame.
+    #[test]
+    fn behind_what_is_no_frame_the_next_request_is_answered() {
+        let whole = frame(1, 0, b"this").unwrap();
+        for before in [&whole[..9], &whole[3..], b"GET / HTTP/1.1\r\n\r\n", &[0; 9]] {
+            assert_eq!(said(&[before, &whole].concat(), 9), frame(1, 0, b"answer to this").unwrap(), "{before:?}");
         }
-        assert!(frame(1, 0, &vec![0; 65_533]).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_for_a_frame_is_an_error() {
+        let asked = frame(1, 0, b"this").unwrap();
+        let mut answer = |_: &[u8]| Ok((vec![0; 65_533], true));
+        assert!(converse(&asked[..], Vec::new(), &mut answer).is_err());
     }
 }

@@ -3,18 +3,19 @@
 
 use super::{Totals, case};
 use anchor::quorum::TooFew;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use core::time::Duration;
 use fs_err as fs;
-use host::anchors::{Fleet, Relay as Way};
+use host::anchors::{Fleet, asked};
 use host::boot::{self, Built};
 use host::collect::{VTPM_GUID, random};
 use host::devices::{self, FileDisk, Programs};
 use host::qemu::{Folder, Qemu};
 use host::relay::{AttestCall, Relay, SerialRelay};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use host::relays::Relay as Way;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// The firmware's codes: a state that is not the newest; too few anchors.
 const OLD: u8 = 29;
@@ -53,7 +54,11 @@ pub fn run() -> Result<Totals> {
     let second = disk("second.disk")?;
     totals += case("two of three away, where that may be: evidence says so", alone(&lenient, &mut fleet, &second));
     fleet.only(&[0, 1, 2])?;
-    for habit in [Habit::Drops, Habit::Repeats, Habit::Garbles] {
+    totals += case(
+        "the relay is killed and started again, at rest and amid commits: each is registered",
+        by_restarted_relays(&strict, &fleet, &first),
+    );
+    for habit in [Habit::Drops, Habit::Repeats, Habit::Garbles, Habit::Cuts] {
         let name = format!("a relay that {habit:?} what one anchor says: all goes on").to_lowercase();
         totals += case(&name, by_bad_relay(&strict, &fleet, &first, habit));
     }
@@ -179,12 +184,38 @@ fn alone(built: &Built, fleet: &mut Fleet, disk: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where a commit is under way when its relay is killed, what was lost is asked for again, by the next one.
+fn by_restarted_relays(built: &Built, fleet: &Fleet, disk: &Path) -> Result<()> {
+    let mut way = fleet.relay()?;
+    let mut machine = Machine::started(built, start(built, &way.lasting_options(), disk)?, None)?;
+    let (mut epoch, _) = machine.attested()?;
+    for (tries, ms) in (20..).zip([None, Some(0), Some(50), Some(200)]) {
+        let code = thread::scope(|scope| {
+            let commit = ms.map(|ms| {
+                let commit = scope.spawn(|| machine.change(tries));
+                thread::sleep(Duration::from_millis(ms));
+                commit
+            });
+            way.restart()?;
+            commit.map_or(Ok(0), |commit| commit.join().map_err(|_| anyhow!("the guest's thread has ended"))?)
+        })?;
+        ensure!(code == 0, "killed behind {ms:?} ms of a commit: response code {code:#x}");
+        ensure!(machine.change(tries + 10)? == 0, "the next commit fails");
+        let (now, flags) = machine.attested()?;
+        ensure!(now > epoch && flags & (ANCHORED | TOO_FEW) == ANCHORED, "epoch {now}, flags {flags:#x}");
+        epoch = now;
+    }
+    Ok(())
+}
+
 /// What a host does to what the first anchor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
     Drops,
     Repeats,
     Garbles,
+    /// Says a part of each answer first, as one that is ended amid it, and then octets of another protocol.
+    Cuts,
 }
 
 fn by_bad_relay(built: &Built, fleet: &Fleet, disk: &Path, habit: Habit) -> Result<()> {
@@ -192,6 +223,7 @@ fn by_bad_relay(built: &Built, fleet: &Fleet, disk: &Path, habit: Habit) -> Resu
     let options = programs.options();
     let addresses: Vec<String> = fleet.addresses().into_iter().map(String::from).collect();
     let mut before: Vec<Vec<u8>> = Vec::new();
+    let octets = programs.octets();
     programs.answer(move |message| {
         let number = usize::from(message.number);
         let Some(reply) = addresses.get(number).and_then(|address| asked(address, &message.octets).ok()) else {
@@ -200,6 +232,13 @@ fn by_bad_relay(built: &Built, fleet: &Fleet, disk: &Path, habit: Habit) -> Resu
         match habit {
             Habit::Drops if number == 0 => Vec::new(),
             Habit::Garbles if number == 0 => vec![reply.iter().map(|octet| octet ^ 4).collect()],
+            Habit::Cuts => {
+                let mut cut = relay::frame(message.service, message.number, &reply).unwrap_or_default();
+                cut.truncate(1 + reply.len() / 2);
+                let _ = octets.send(cut);
+                let _ = octets.send(if number == 0 { b"HTTP/1.1 400 Bad Request".into() } else { Vec::new() });
+                vec![reply]
+            }
             Habit::Repeats => {
                 let all = [&before[..], &[reply.clone(), reply.clone()]].concat();
                 before = vec![reply];
@@ -213,15 +252,6 @@ fn by_bad_relay(built: &Built, fleet: &Fleet, disk: &Path, habit: Habit) -> Resu
     let (_, flags) = machine.attested()?;
     ensure!(flags & ANCHORED != 0, "the manifest's flags are {flags:#x}");
     Ok(())
-}
-
-/// An anchor's reply to a request.
-fn asked(address: &str, request: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(request)?;
-    let mut reply = vec![0; anchor::Reply::SIZE];
-    stream.read_exact(&mut reply)?;
-    Ok(reply)
 }
 
 /// Whoever has the chip has the disk's key where the chip is the only root; here it has not.

@@ -1,8 +1,12 @@
 //! A TPM that moves from one running firmware to another, between machines with different mock chips
 //! (docs/migration.md).
 
+mod anchored;
+mod carrier;
 mod cuts;
+mod linux;
 mod machine;
+mod others;
 mod refusals;
 mod travel;
 
@@ -10,7 +14,7 @@ use super::{Totals, case};
 use anyhow::{Context, Result, ensure};
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
-use host::devices::FileDisk;
+use host::devices::{FileDisk, Programs};
 use host::psp::Identity;
 use host::qemu::Folder;
 use host::timeline;
@@ -69,22 +73,32 @@ struct Scene {
     destination: Machine,
     belongings: Belongings,
     before: Attested,
+    /// Flags of the state wherever the TPM lives.
+    flags: u32,
 }
+
+/// How a machine's console is made.
+type Consoles<'a> = &'a dyn Fn() -> Result<Programs>;
 
 impl Scene {
     fn begin(images: &Images, folder: &Path, way: Way) -> Result<Self> {
+        Self::begin_by(&Programs::new, KEPT, images, folder, way)
+    }
+
+    fn begin_by(consoles: Consoles<'_>, flags: u32, images: &Images, folder: &Path, way: Way) -> Result<Self> {
         let there = if way == Way::Chip { Identity::another() } else { Identity::development() };
         let chips = [Identity::development(), there];
         let disks = [prepared(folder, "source")?, prepared(folder, "destination")?];
-        let mut source = Machine::started(&images.old, &chips[0], Some(&disks[0]), "")?;
+        let mut source = Machine::start_by(consoles()?, &images.old, &chips[0], Some(&disks[0]), "")?;
+        source.start_tpm()?;
         let belongings = made(&mut source)?;
         let before = attested(&mut source, &images.old, &chips[0])?;
-        ensure!(before.flags == KEPT && before.origin == [0; 32], "flags {:#x} at the source", before.flags);
+        ensure!(before.flags == flags && before.origin == [0; 32], "flags {:#x} at the source", before.flags);
         timeline::say(source.qemu.elapsed(), "the source", "a TPM with keys, an index, a session in use");
-        let mut destination = Machine::start(&images.new, &chips[1], Some(&disks[1]), "")?;
+        let mut destination = Machine::start_by(consoles()?, &images.new, &chips[1], Some(&disks[1]), "")?;
         destination.wait_for("a TPM is to come")?;
         timeline::say(destination.qemu.elapsed(), "the destination", "waits for a TPM, without a guest");
-        Ok(Self { disks, chips, source, destination, belongings, before })
+        Ok(Self { disks, chips, source, destination, belongings, before, flags })
     }
 
     fn travel(&mut self, images: &Images, hosts: &mut dyn FnMut(&Letter) -> Order) -> Result<Journey> {
@@ -102,7 +116,7 @@ impl Scene {
         let after = attested(&mut self.destination, &images.new, &self.chips[1])?;
         let origin = &images.old.image.launch.digest[..32];
         ensure!(after.identity == self.before.identity && after.keys == self.before.keys, "another TPM");
-        ensure!(after.flags == KEPT | MIGRATED && after.origin == origin, "it does not say where it came from");
+        ensure!(after.flags == self.flags | MIGRATED && after.origin == origin, "it does not say where it came from");
         ensure!(after.epoch > self.before.epoch, "epoch {} after {}", after.epoch, self.before.epoch);
         ensure!(self.source.code(GET_RANDOM)? == FAILURE, "the source answers");
         ensure!(attested(&mut self.source, &images.old, &self.chips[0]).is_err(), "the source attests its TPM");
@@ -112,7 +126,7 @@ impl Scene {
 
     /// Both are started once more.
     fn later(self, images: &Images) -> Result<()> {
-        let Self { disks, chips, source, destination, belongings, before } = self;
+        let Self { disks, chips, source, destination, belongings, before, .. } = self;
         drop((source, destination));
         let mut source = Machine::start(&images.old, &chips[0], Some(&disks[0]), "")?;
         source.wait_for("whoever asks is given its receipt")?;
@@ -154,6 +168,11 @@ pub fn cut() -> Result<String> {
     cuts::all(&images, &folder)
 }
 
+/// An update of the firmware under Linux: what it has sealed before, it unseals behind it.
+pub fn under_linux() -> Result<Totals> {
+    linux::run()
+}
+
 /// The suite's short form.
 pub fn run() -> Result<Totals> {
     let images = Images::build()?;
@@ -167,7 +186,23 @@ pub fn run() -> Result<Totals> {
     totals += case("it is lost once, and said again with the next question", kept_said_again(&images, &folder));
     totals += case("it is lost each time, and the questions get through", questions_only(&images, &folder));
     totals += case("a cut after every message, with every loss of power by turns", cuts::by_turns(&images, &folder));
+    totals += case(
+        "an operator's relays and carrier move it; one of the relays was started again",
+        carrier::moves(&images, &sub(&folder, "carried")?),
+    );
+    totals += case(
+        "the carrier loses the receipt that it has kept, and brings it after both machines were ended",
+        carrier::brings_a_receipt(&images, &sub(&folder, "kept-receipt")?),
+    );
     totals += refusals::run(&images)?;
+    Ok(totals)
+}
+
+/// The same with anchors, and for other guests.
+pub fn others() -> Result<Totals> {
+    let folder = Folder::new()?;
+    let mut totals = anchored::run(&folder)?;
+    totals += others::run(&Images::build()?, &folder)?;
     Ok(totals)
 }
 

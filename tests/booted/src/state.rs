@@ -96,6 +96,10 @@ pub fn run(serve: Serve) -> Result<Totals> {
     totals += kills::short(&built, u64::from_le_bytes(random()?));
     totals +=
         case("`run --state-disk`'s evidence: a verifier that remembers sees an old disk", remembered(folder.path()));
+    totals += case(
+        "`run --state-disk --anchors 3`: the firmware refuses an old disk, and says so",
+        refused_by_anchors(folder.path()),
+    );
     Ok(totals)
 }
 
@@ -129,6 +133,9 @@ pub fn cut() -> Result<Totals> {
 pub fn guests() -> Result<Totals> {
     guests::run()
 }
+
+/// What such a guest is: the system, its command line, MiB of memory, seconds.
+pub(crate) use guests::{COMMAND_LINE, MEMORY, TIMEOUT, system, unsealed};
 
 /// One beside a disk that is not hidden from it.
 pub fn shown() -> Result<Totals> {
@@ -177,6 +184,22 @@ fn remembered(folder: &Path) -> Result<()> {
     let words = refused.split_whitespace().collect::<Vec<_>>().join(" ");
     let names = words.contains("rollback") && words.contains(&format!("epoch {known} was seen"));
     ensure!(names, "epoch {known} is not named:\n{refused}");
+    Ok(())
+}
+
+/// What a user does with anchors: two runs, and one from the disk as it was behind the first.
+fn refused_by_anchors(folder: &Path) -> Result<()> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (disk, evidence) = (path("anchored.disk"), path("anchored-evidence"));
+    let run =
+        |status| said(&["run", "--once", "--state-disk", &disk, "--anchors", "3", "--evidence", &evidence], status);
+    ensure!(run(0)?.contains("2 of 3 are a quorum"), "the run says nothing of its anchors");
+    let old = fs::read(&disk)?;
+    run(0)?;
+    fs::write(&disk, &old)?;
+    let refused = run(1)?;
+    ensure!(refused.contains("(code 29)") && refused.contains("the anchors know epoch"), "{refused}");
+    ensure!(fs::read(&disk)? == old, "something was written to the old copy");
     Ok(())
 }
 

@@ -97,6 +97,7 @@ pub static CLIENTS: &[Client] = &[
     conformance("tpm2-tools", "certificates", "tpm2-tools", tools, When::All),
     conformance("OpenSSL", "certificates", "openssl", openssl, When::All),
     conformance("FAPI", "certificates", "fapi", fapi, When::All),
+    steps("FAPI", Place::DefaultServer, scripts::FAPI_SERVER, fapi, When::All),
     steps("FAPI", Place::Firmware, scripts::FAPI, fapi, When::All),
     conformance("keylime", "keylime", "keylime", keylime, When::All),
     steps("keylime", Place::Firmware, scripts::KEYLIME, keylime, When::All),
@@ -156,7 +157,7 @@ fn fapi(kit: &Kit<'_>) -> Result<Ready> {
     let version = described.lines().find_map(|line| line.strip_prefix("Version: "));
     let version = version.context("FAPI does not say its version")?.to_owned();
     let variables = vec![("FAPI_LIBRARIES", libraries.into_os_string()), ("PROFILES", profiles.into_os_string())];
-    let functions = conformance::certificates::FUNCTIONS.to_owned();
+    let functions = [conformance::certificates::FUNCTIONS, scripts::FAPI_AGAIN].join("\n");
     Ok(Ready { version, variables, functions })
 }
 

@@ -13,12 +13,15 @@ use host::psp::Identity;
 use host::qemu::Folder;
 use std::path::Path;
 use std::process::Command;
+use tpm_codes::profile::FULL;
 
 /// Where a client finds its TPM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// `quoin-tpm`, provisioned: the CA's certificate is `ca/ca.pem`.
     Server,
+    /// The same with the profile that users get who name none.
+    DefaultServer,
     /// The firmware's, through the relay. `evidence/` is what it has given before, `chain/` the development chain.
     Firmware,
     /// The same with Azure's personality, without evidence.
@@ -30,6 +33,7 @@ impl Place {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::DefaultServer => "server, default profile",
             Self::Firmware => "firmware",
             Self::Azure => "firmware, as Azure's",
         }
@@ -57,7 +61,8 @@ impl Tpm<'_> {
 /// Has `work` done with a new TPM.
 pub fn with<T>(kit: &Kit<'_>, place: Place, work: impl FnMut(&Tpm<'_>) -> Result<T>) -> Result<T> {
     match place {
-        Place::Server => server(kit, work),
+        Place::Server => server(&servers(kit)?, work),
+        Place::DefaultServer => server(&quoin(kit, FULL.name)?, work),
         Place::Firmware => firmware(kit, kit.built, true, work),
         Place::Azure => firmware(kit, &boot::build_azure()?, false, work),
     }
@@ -65,11 +70,15 @@ pub fn with<T>(kit: &Kit<'_>, place: Place, work: impl FnMut(&Tpm<'_>) -> Result
 
 /// Our servers, of the profile that all clients can judge.
 pub fn servers(kit: &Kit<'_>) -> Result<Servers> {
-    Ok(Servers::quoin((kit.server)(PROFILE)?, PROFILE))
+    quoin(kit, PROFILE)
 }
 
-fn server<T>(kit: &Kit<'_>, mut work: impl FnMut(&Tpm<'_>) -> Result<T>) -> Result<T> {
-    let (servers, folder) = (servers(kit)?, Folder::new()?);
+fn quoin(kit: &Kit<'_>, profile: &str) -> Result<Servers> {
+    Ok(Servers::quoin((kit.server)(profile)?, profile))
+}
+
+fn server<T>(servers: &Servers, mut work: impl FnMut(&Tpm<'_>) -> Result<T>) -> Result<T> {
+    let folder = Folder::new()?;
     let state = folder.path().join("tpm");
     servers.provision(&state, &folder.path().join("ca"))?;
     let server: Server = servers.start_with(&state)?;

@@ -103,16 +103,37 @@ pub const AZURE_TOOLS: &[Step] = &[
 pub const FAPI: &[Step] = &[
     script(
         "the issuer's certificate, by tpm2_nvread",
-        "mkdir ca; tpm2_nvread -C o 0x01c00100 -o issuer.der; openssl x509 -inform der -in issuer.der -out ca/ca.pem
-         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout o.key -out o.pem -subj /CN=other",
+        "mkdir ca; tpm2_nvread -C o 0x01c00100 -o issuer.der; openssl x509 -inform der -in issuer.der -out ca/ca.pem",
     ),
-    script("Fapi_Provision with another root is refused", "not fapi P_ECCP256SHA256 o.pem"),
-    script("Fapi_Provision without ek_cert_less, P-256", "rm -r user system; fapi P_ECCP256SHA256 ca/ca.pem"),
-    script(
-        "Fapi_Provision without ek_cert_less, RSA 2048",
-        "tpm2_evictcontrol -C o -c 0x81000001; rm -r user system; fapi P_RSA2048SHA256 ca/ca.pem",
-    ),
+    FAPI_OTHER_ROOT,
+    FAPI_P256,
+    FAPI_RSA_2048,
+    FAPI_P384,
 ];
+
+/// The same with a server's CA, and with the largest of its profiles.
+pub const FAPI_SERVER: &[Step] = &[
+    FAPI_OTHER_ROOT,
+    FAPI_P256,
+    FAPI_RSA_2048,
+    FAPI_P384,
+    script("Fapi_Provision without ek_cert_less, RSA 3072", "again; fapi P_RSA3072SHA384 ca/ca.pem"),
+];
+
+/// It gives up for that reason, and for no other.
+const FAPI_OTHER_ROOT: Step = script(
+    "Fapi_Provision with another root is refused",
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout o.key -out o.pem -subj /CN=other
+     not fapi P_ECCP256SHA256 o.pem 2> said; cat said; grep -q 'unable to get local issuer certificate' said",
+);
+const FAPI_P256: Step =
+    script("Fapi_Provision without ek_cert_less, P-256", "rm -r user system; fapi P_ECCP256SHA256 ca/ca.pem");
+const FAPI_RSA_2048: Step =
+    script("Fapi_Provision without ek_cert_less, RSA 2048", "again; fapi P_RSA2048SHA256 ca/ca.pem");
+const FAPI_P384: Step = script("Fapi_Provision without ek_cert_less, P-384", "again; fapi P_ECCP384SHA384 ca/ca.pem");
+
+/// Forgets what FAPI has kept, in the TPM and beside it.
+pub const FAPI_AGAIN: &str = "again() { tpm2_evictcontrol -C o -c 0x81000001; rm -r user system; }";
 
 /// keylime's library before the firmware's certificates and a quote.
 pub const KEYLIME: &[Step] = &[

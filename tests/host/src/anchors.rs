@@ -1,4 +1,4 @@
-//! Anchors on this computer, and the relay by which a firmware reaches them. On one computer they show how it works,
+//! Anchors on this computer, and the way by which a firmware reaches them. On one computer they show how it works,
 //! and protect nothing: whoever has that has them all.
 
 use anchor::quorum::{Cadence, TooFew};
@@ -6,42 +6,18 @@ use anchor::{Key, Quorum};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use quoin_image::state::{Place, State, Wanted};
-use std::io::{BufRead, BufReader};
+use relay::{Message, service};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::qemu::Folder;
+use crate::relays::{Relay, Running};
 use crate::{build, child, devices};
 
 /// How long the firmware waits for an anchor of which the relay does not say that it is not there: long, as disks and
 /// processors here may be busy.
 const PATIENCE_MS: u32 = 60_000;
-
-/// A program that runs until it goes.
-#[derive(Debug)]
-struct Running(Child);
-
-impl Running {
-    /// Starts it, and waits for the line that has `ready` in it; all lines up to that.
-    fn start(mut command: Command, ready: &str) -> Result<(Self, Vec<String>)> {
-        let mut running = Self(command.stdout(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?);
-        let mut lines = Vec::new();
-        for line in BufReader::new(running.0.stdout.take().context("no output")?).lines() {
-            lines.push(line?);
-            if lines.last().is_some_and(|line| line.contains(ready)) {
-                return Ok((running, lines));
-            }
-        }
-        anyhow::bail!("{command:?} has ended: {lines:?}")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A server with a folder of its own.
 #[derive(Debug)]
@@ -104,6 +80,18 @@ impl Fleet {
         self.anchors.iter().map(|anchor| anchor.address.as_str()).collect()
     }
 
+    /// What a relay does with a message to them, and with no other.
+    pub fn answers(&self) -> impl FnMut(&Message) -> Option<Vec<Vec<u8>>> + Clone + Send + use<> {
+        let addresses: Vec<String> = self.addresses().into_iter().map(String::from).collect();
+        move |message| {
+            (message.service == service::ANCHORS).then(|| {
+                let address = addresses.get(usize::from(message.number));
+                // One that is not there: said by nothing at all.
+                vec![address.and_then(|address| asked(address, &message.octets).ok()).unwrap_or_default()]
+            })
+        }
+    }
+
     /// The setting of a state on the disk of [`devices`] with these anchors, of which more than half are a quorum. Each
     /// commit is registered.
     pub fn setting(&self, too_few: TooFew, shares: bool) -> Result<State> {
@@ -119,16 +107,18 @@ impl Fleet {
 
     /// The host's end of a console, which leads to them.
     pub fn relay(&self) -> Result<Relay> {
-        let folder = Folder::new()?;
-        let socket = folder.path().join("programs");
-        let mut command = child::command(self.programs.join("quoin-relay"));
-        command.arg("--socket").arg(&socket);
-        for anchor in &self.anchors {
-            command.args(["--anchor", &anchor.address]);
-        }
-        let (running, _) = Running::start(command, "waits for a firmware")?;
-        Ok(Relay { _running: running, socket, _folder: folder })
+        let arguments = self.anchors.iter().flat_map(|anchor| ["--anchor".into(), anchor.address.clone()]);
+        Relay::start(&self.programs, arguments.collect())
     }
+}
+
+/// An anchor's reply to a request.
+pub fn asked(address: &str, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(request)?;
+    let mut reply = vec![0; anchor::Reply::SIZE];
+    stream.read_exact(&mut reply)?;
+    Ok(reply)
 }
 
 /// The key as the program prints it.
@@ -136,22 +126,6 @@ fn key(digits: &str) -> Option<Key> {
     let octet = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok();
     let octets: Vec<u8> = (0..digits.len() / 2).map(octet).collect::<Option<_>>()?;
     octets.try_into().ok()
-}
-
-/// A relay that runs.
-#[derive(Debug)]
-pub struct Relay {
-    _running: Running,
-    socket: PathBuf,
-    _folder: Folder,
-}
-
-impl Relay {
-    /// QEMU's options for the console behind which it is.
-    #[must_use]
-    pub fn options(&self) -> Vec<String> {
-        devices::console_at(&self.socket)
-    }
 }
 
 #[cfg(test)]

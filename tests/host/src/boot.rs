@@ -86,6 +86,11 @@ pub fn build_azure_kept(state: &State) -> Result<Built> {
 }
 
 /// The same, with settings.
+pub fn build_azure_with_settings(name: &str, settings: Wanted) -> Result<Built> {
+    build_so(name, |guest| Guest { personality: Personality::Azure, settings, ..guest })
+}
+
+/// An image of ours with settings.
 pub fn build_with_settings(name: &str, settings: Wanted) -> Result<Built> {
     build_so(name, |guest| Guest { settings, ..guest })
 }

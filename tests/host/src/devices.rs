@@ -77,18 +77,29 @@ pub fn disk_of(option: &str, backend: &str) -> Vec<String> {
 /// QEMU's options for the firmware's console, at a socket on which somebody listens.
 #[must_use]
 pub fn console_at(socket: &Path) -> Vec<String> {
+    console_by(&format!("socket,id=programs,path={}", socket.display()))
+}
+
+/// The same where QEMU tries once a second to connect, also when that has ended. (From QEMU 9.2 on the option is
+/// `reconnect-ms`, and this one is to go.)
+#[must_use]
+pub fn lasting_console_at(socket: &Path) -> Vec<String> {
+    console_by(&format!("socket,id=programs,path={},reconnect=1", socket.display()))
+}
+
+fn console_by(programs: &str) -> Vec<String> {
     let bus = format!(
         "virtio-serial-pci,id=firmware-bus,addr={CONSOLE:#x}.0,max_ports=1,disable-legacy=on,iommu_platform=on"
     );
-    let socket = format!("socket,id=programs,path={}", socket.display());
     let console = "virtconsole,bus=firmware-bus.0,chardev=programs";
-    ["-chardev", &socket, "-device", &bus, "-device", console].map(String::from).into()
+    ["-chardev", programs, "-device", &bus, "-device", console].map(String::from).into()
 }
 
 /// The programs' end of the firmware's console.
 #[derive(Debug)]
 pub struct Programs {
     folder: Folder,
+    console: Vec<String>,
     messages: Receiver<Message>,
     writer: Sender<Vec<u8>>,
 }
@@ -96,11 +107,24 @@ pub struct Programs {
 impl Programs {
     /// Waits for QEMU, in a thread.
     pub fn new() -> Result<Self> {
+        Self::behind(|_| None)
+    }
+
+    /// The same behind another program, which has answers of its own to some messages; the others come here.
+    pub fn behind(mut program: impl FnMut(&Message) -> Option<Vec<Vec<u8>>> + Send + 'static) -> Result<Self> {
         let folder = Folder::new()?;
         let path = folder.path().join("programs");
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         let (sender, messages) = channel();
         let (writer, frames) = channel::<Vec<u8>>();
+        let answers = writer.clone();
+        let mut pass = move |message: Message| -> Result<()> {
+            let Some(all) = program(&message) else { return sender.send(message).context("nobody receives") };
+            for answer in all {
+                answers.send(frame(message.service, message.number, &answer)?).context("the machine has ended")?;
+            }
+            Ok(())
+        };
         thread::spawn(move || {
             let Ok((stream, _)) = listener.accept() else { return };
             let Ok(mut out) = stream.try_clone() else { return };
@@ -111,15 +135,20 @@ impl Programs {
                     }
                 }
             });
-            read(stream, &sender);
+            read(stream, &mut pass);
         });
-        Ok(Self { folder, messages, writer })
+        Ok(Self { console: console_at(&path), folder, messages, writer })
+    }
+
+    /// Those of a console that leads elsewhere, by these options: nothing comes here.
+    pub fn elsewhere(console: Vec<String>) -> Result<Self> {
+        Ok(Self { console, folder: Folder::new()?, messages: channel().1, writer: channel().0 })
     }
 
     /// QEMU's options for the console.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
-        console_at(&self.folder.path().join("programs"))
+        self.console.clone()
     }
 
     /// The same for the third serial port, by which the firmware asks for certificates.
@@ -134,7 +163,13 @@ impl Programs {
         self.writer.send(frame(service, number, message)?).context("the machine has ended")
     }
 
-    /// Sends the first octets of a message's frame, behind which nothing can be read any more.
+    /// The way to the firmware for octets as they are, before the frames that are sent later.
+    #[must_use]
+    pub fn octets(&self) -> Sender<Vec<u8>> {
+        self.writer.clone()
+    }
+
+    /// Sends the first octets of a message's frame.
     pub fn send_part(&self, service: u16, number: u16, message: &[u8], octets: usize) -> Result<()> {
         let mut frame = frame(service, number, message)?;
         frame.truncate(octets);
@@ -161,15 +196,17 @@ impl Programs {
     }
 }
 
-/// Passes the frames of a stream on, until it ends or one is out of shape.
-fn read(mut stream: impl Read, sender: &Sender<Message>) {
+/// Passes the frames of a stream on, until it ends. What is none is lost.
+fn read(mut stream: impl Read, pass: &mut dyn FnMut(Message) -> Result<()>) {
     let (mut frames, mut octets) = (Frames::default(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut octets) {
         let mut rest = &octets[..count];
         while !rest.is_empty() {
-            let Ok((used, message)) = frames.take(rest) else { return };
+            let (used, frame) = frames.take(rest);
             rest = &rest[used..];
-            if message.is_some_and(|message| sender.send(message).is_err()) {
+            if let Some(Ok(message)) = frame
+                && pass(message).is_err()
+            {
                 return;
             }
         }
@@ -242,14 +279,17 @@ mod tests {
         let heard = programs.receive(Duration::from_secs(10)).unwrap();
         assert_eq!((heard.service, heard.number, &heard.octets[..]), (2, 1, &b"a question"[..]));
         programs.send(2, 1, b"an answer").unwrap();
-        let mut answer = [0; 17];
+        let mut answer = relay::frame(2, 1, b"an answer").unwrap();
+        let wanted = answer.clone();
+        answer.fill(7);
         firmware.read_exact(&mut answer).unwrap();
-        assert_eq!(answer[8..], *b"an answer");
+        assert_eq!(answer, wanted);
         firmware.write_all(&sent[3..]).unwrap();
         programs.answer(|message| [message.octets.clone(), b"again".to_vec()].into());
-        let mut answers = [0; 18 + 13];
+        let wanted = [sent, relay::frame(2, 1, b"again").unwrap()].concat();
+        let mut answers = vec![0; wanted.len()];
         firmware.read_exact(&mut answers).unwrap();
-        assert!(answers.ends_with(b"again"));
+        assert_eq!(answers, wanted);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`anchors`] | anchors on this computer
+//! | [`anchors`], [`relays`] | anchors on this computer, and the way to them |
 //! | [`boot`] | a boot, to the start of what is at VMPL2 |
 //! | [`mod@build`] | cargo calls for what runs without an operating system |
 //! | [`child`] | children that end with us |
@@ -45,6 +45,7 @@ pub mod progress;
 pub mod psp;
 pub mod qemu;
 pub mod relay;
+pub mod relays;
 pub mod shell;
 pub mod status;
 pub mod terminal;

@@ -198,6 +198,8 @@ pub(crate) struct Config {
     /// Another processor has its turn at each exit of VMPL0.
     pub(crate) turns: bool,
     pub(crate) trace: bool,
+    /// When VMPL2 halts the host runs VMPL0, for which nobody has asked.
+    pub(crate) visit: bool,
     /// Each Nth time that VMPL0 has VMPL2 run, its own pages are inspected (own.rs).
     pub(crate) own: Option<u64>,
     /// The firmware's memory is where its GPA says: QEMU has memory there, which its devices reach.
@@ -236,6 +238,7 @@ impl Default for Config {
             calls: false,
             turns: false,
             trace: false,
+            visit: false,
             own: None,
             dma: false,
             hidden: crate::pci::Hidden::default(),
@@ -313,6 +316,7 @@ impl Config {
             ("calls", value) => self.calls = number(value)? != 0,
             ("turns", value) => self.turns = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
+            ("visit", value) => self.visit = number(value)? != 0,
             ("own", value) => self.own = Some(number(value)?),
             ("crb", value) => self.crb = Some(crate::remote::Remote::new(u16::try_from(number(value)?).ok()?)),
             ("mmio", value) => {

@@ -81,6 +81,12 @@ impl Machine {
                 self.vmcb().set(control::INTERRUPT_SHADOW, 0);
                 return self.skip(1);
             }
+            if self.config.visit && self.current() == 2 && self.processor().levels[0].vmsa.is_some() {
+                // It goes on behind the HLT, as after an NMI: none of its interrupts is lost.
+                self.vmcb().set(control::INTERRUPT_SHADOW, 0);
+                self.skip(1);
+                return self.switch(0, exit::HLT);
+            }
             self.processor_mut().work = Work::Halted;
         } else {
             self.hold(Work::Stopped, format_args!("HLT with RFLAGS.IF=0"));

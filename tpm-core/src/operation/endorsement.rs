@@ -21,7 +21,7 @@ use crate::wire::{
 };
 use tpm_codes::{EccCurve, MlKemSet};
 
-/// A template of the profile; those of ML-KEM are swtpm's (docs/decisions.md).
+/// A template of the profile; those of ML-KEM are of its version 2.7 (docs/decisions.md).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EkTemplate {
     /// L-1: RSA 2048, SHA-256, AES-128; PolicyA
@@ -40,11 +40,11 @@ pub enum EkTemplate {
     Rsa3072,
     /// H-7: RSA 4096, SHA-384, AES-256; PolicyB
     Rsa4096,
-    /// ML-KEM-512, SHA-256, AES-128; PolicyB
+    /// H-26: ML-KEM-512, SHA-256, AES-128; PolicyB
     MlKem512,
-    /// ML-KEM-768, SHA-384, AES-256; PolicyB
+    /// H-27: ML-KEM-768, SHA-384, AES-256; PolicyB
     MlKem768,
-    /// ML-KEM-1024, SHA-512, AES-256; PolicyB
+    /// H-28: ML-KEM-1024, SHA-512, AES-256; PolicyB
     MlKem1024,
 }
 
@@ -86,6 +86,10 @@ const POLICY_B_SHA512: [u8; 64] = [
 
 impl EkTemplate {
     /// The NV Index of the certificate (2.2.1.4, 2.2.1.5).
+    ///
+    /// Version 2.7 has those of ML-KEM at 0x01c00060 to 64. There FAPI of tpm2-tss meets them on its way to its own
+    /// key's, and gives up, so here they have the same low digits among the indices of the TPM's manufacturer
+    /// (docs/decisions.md).
     #[must_use]
     pub const fn certificate_index(self) -> u32 {
         match self {
@@ -97,9 +101,9 @@ impl EkTemplate {
             Self::EccP521 => 0x01c0_0018,
             Self::Rsa3072 => 0x01c0_001c,
             Self::Rsa4096 => 0x01c0_001e,
-            Self::MlKem512 => 0x01c0_0060,
-            Self::MlKem768 => 0x01c0_0062,
-            Self::MlKem1024 => 0x01c0_0064,
+            Self::MlKem512 => 0x0100_0060,
+            Self::MlKem768 => 0x0100_0062,
+            Self::MlKem1024 => 0x0100_0064,
         }
     }
 

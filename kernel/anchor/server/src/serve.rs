@@ -259,7 +259,7 @@ impl Anchor {
         }
         let reply = match decided {
             Err(reason) => {
-                log::warn!("TPM {}: {reason}", short(&subject));
+                log::warn!("TPM {}: {reason}", hex::encode(subject));
                 Reply::refusing(request, reason)
             }
             Ok(answer) => self.with_share(request, &answer, &share)?,

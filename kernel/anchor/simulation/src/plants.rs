@@ -47,7 +47,7 @@ pub const PLANTS: &[Plant] = &[
     one(
         "forgetful",
         "an anchor answers before what it answers is on its disk",
-        &[Change { file: "liar.rs", from: "self.is_up = false;", to: "(self.is_up, self.entry) = (false, None);" }],
+        &[Change { file: "liar.rs", from: "self.is_up = false;", to: "self.is_up = false; self.entries.clear();" }],
     ),
     one(
         "promise",
@@ -175,7 +175,7 @@ pub const PLANTS: &[Plant] = &[
             Change { file: "client.rs", from: "self.pending.is_some_and(|pending| pending != head)", to: "false" },
             Change {
                 file: "client.rs",
-                from: "let ready = !self.waits && matches!(self.phase, Phase::Settled | Phase::Holding);",
+                from: "let ready = matches!(self.phase, Phase::Settled | Phase::Holding);",
                 to: "let ready = matches!(self.phase, Phase::Settled | Phase::Holding | Phase::Register);",
             },
             Change {
@@ -225,72 +225,9 @@ pub const PLANTS: &[Plant] = &[
         }],
     ),
     one(
-        "leniently",
-        "a state that has come goes on from whatever it is shown",
-        &[Change {
-            file: "client.rs",
-            from: "Some((_, head)) if self.waits => Ok(head),",
-            to: "Some((_, head)) if self.waits || self.left.is_some() => Ok(head),",
-        }],
-    ),
-    one(
-        "waits_not",
-        "a state that waits is registered",
-        &[
-            Change { file: "client.rs", from: "let ready = !self.waits && matches!", to: "let ready = matches!" },
-            Change {
-                file: "moving.rs",
-                from: "        if around.rng.u8(..64) == 0 { self.prepare(around) } else { Act::Works }\n",
-                to: "        self.disk.map_or(Act::Works, |disk| {\n            \
-                     self.register(around.records.get(disk).head, around)\n        })\n",
-            },
-        ],
-    ),
-    one(
-        "not_anew",
-        "a state that has come goes on from what it had settled while it waited",
-        &[Change { file: "client.rs", from: "            self.phase = Phase::Idle;\n", to: "" }],
-    ),
-    one(
-        "replaces",
-        "what a state settles while it waits takes the place of what it waits for",
-        &[Change {
-            file: "client.rs",
-            from: "        if self.waits {\n            return Phase::Settled;\n        }\n",
-            to: "",
-        }],
-    ),
-    one(
-        "first_left",
-        "what waits is replaced by a later state, and what that will have left is not",
-        &[Change { file: "client.rs", from: "            self.left = Some(left);\n", to: "" }],
-    ),
-    one(
-        "any_later",
-        "whatever is behind the state that was sent is taken for its tombstone",
-        &[Change {
-            file: "mark.rs",
-            from: "head.boot == self.boot && (self.behind..self.until).contains(&head.epoch.get().wrapping_sub(1))",
-            to: "head.epoch.get() > self.behind",
-        }],
-    ),
-    one(
-        "one_tombstone",
-        "only the first of two tombstones is known where the state comes to",
-        &[Change {
-            file: "mark.rs",
-            from: "contains(&head.epoch.get().wrapping_sub(1))",
-            to: "contains(&head.epoch.get())",
-        }],
-    ),
-    one(
-        "alone_forgets",
-        "a record that is written alone where a state has come does not say what was left",
-        &[Change {
-            file: "client.rs",
-            from: "return Mark::left_at(self.term, self.quorum, left);",
-            to: "return Mark::naming(self.term, self.quorum, &[Head::new(left.behind, left.boot, [0; 32])], false);",
-        }],
+        "same_key",
+        "anchors know a TPM that has come by the key by which they know where it comes from",
+        &[Change { file: "host.rs", from: "        self.subjects += 1;\n", to: "" }],
     ),
     one(
         "early_kept",
@@ -352,8 +289,8 @@ pub const PLANTS: &[Plant] = &[
         "a state that waits takes the receipt of another run",
         &[Change {
             file: "moving.rs",
-            from: "if around.runs.get(run).has_receipt && around.rng.bool() {",
-            to: "if (0..=run).any(|run| around.runs.get(run).has_receipt) && around.rng.bool() {",
+            from: "if around.runs.get(run).tombstone.is_some() && around.rng.bool() {",
+            to: "if (0..=run).any(|run| around.runs.get(run).tombstone.is_some()) && around.rng.bool() {",
         }],
     ),
 ];

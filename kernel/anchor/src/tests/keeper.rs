@@ -147,3 +147,18 @@ fn an_entry_is_what_was_written_or_none() {
     assert_eq!(Entry::parse(&octets), None);
     assert_eq!(Entry::parse(&octets[1..]), None);
 }
+
+/// Of a TPM that so many operators have stopped that no quorum is left, one more must not make a quorum.
+#[test]
+fn who_takes_over_what_others_keep_holds_what_they_hold() {
+    let (mut lost, mut other) = (Entry::new([1; 32]), Entry::new([2; 32]));
+    lost.adopt(&other);
+    assert!(!lost.is_held());
+    other.hold(true);
+    lost.adopt(&other);
+    assert!(lost.is_held());
+    lost.adopt(&Entry::new([3; 32]));
+    assert!(lost.is_held(), "one of them is enough");
+    lost.hold(false);
+    assert!(!lost.is_held());
+}

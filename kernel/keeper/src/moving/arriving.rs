@@ -90,7 +90,7 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
             platform.with(|_, hooks| destination.receive(message, &mut Psp(*reports), &mut Random(hooks.entropy)));
         match next {
             Ok(destination::Next::Nothing) => Ok((None, None)),
-            Ok(destination::Next::Send(message)) => Ok((Some(message), None)),
+            Ok(destination::Next::Send(message)) => self.ready(message).map(|said| (Some(said), None)),
             Ok(destination::Next::Keep(pending)) => self.keep(&pending).map(|said| (Some(said), None)),
             Ok(destination::Next::Awake(arrival)) => {
                 let said = self.awake(&arrival)?;
@@ -99,6 +99,19 @@ impl<E: Entropy, C: Clock> Arriving<'_, E, C> {
             // A refusal is not answered: two that refuse would never end.
             Err(_) if matches!(Kind::of(message), Ok((Kind::Refused, _))) => Ok((None, None)),
             Err(why) => Ok((Some(refused(why)?), None)),
+        }
+    }
+
+    /// What is to be said. Before a TPM is asked for, the berth must be able to keep it: so long its source goes on.
+    fn ready(&mut self, message: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let Self { destination, with: Arrivals { platform, berth, .. }, .. } = self;
+        let Some(identity) = destination.comes() else { return Ok(message) };
+        match platform.with(|_, hooks| berth.expect(identity, hooks.entropy)) {
+            Ok(()) => Ok(message),
+            Err(why) => {
+                destination.not_ready();
+                refused(why)
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! The TPM as a guest calls it, which looks for messages of a migration before a command.
+//! The TPM as a guest calls it, which looks for messages of a migration before a command, and when the host runs VMPL0
+//! without one.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -47,7 +48,7 @@ impl<E: Entropy, C: Clock, R: Relay> Movable<E, C, R> {
         Self { platform, way }
     }
 
-    /// Between two commands.
+    /// Between two commands, or where the guest has none.
     fn look(&mut self, reports: &Mutex<dyn Reports + '_>) {
         let Some(way) = &mut self.way else { return };
         let now = self.platform.now_ms();
@@ -93,6 +94,10 @@ impl<E: Entropy, C: Clock, R: Relay> Tpm for Movable<E, C, R> {
 
     fn kept(&self) -> Option<Kept> {
         if self.is_gone() { None } else { self.platform.kept() }
+    }
+
+    fn idle(&mut self, reports: &Mutex<dyn Reports + '_>) {
+        self.look(reports);
     }
 
     fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {

@@ -1,5 +1,6 @@
 //! Both sides in one process: true handshakes between mock chips, queues for the relay, the firmware's disks in memory.
 
+mod anchored;
 mod disks;
 mod runs;
 
@@ -14,7 +15,7 @@ use std::vec::Vec;
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::hooks::Platform;
 use migration::message::Kind;
-use migration::{Arrival, Pending, Refusal, Terms, Tombstone, Wiped};
+use migration::{Arrival, Identity, Pending, Refusal, Terms, Tombstone, Wiped};
 use moves::chip::Boot;
 use moves::scene::{CHIP_A, CHIP_B, IDENTITY, NEW, OLD};
 use relay::{Message, Relay, service};

@@ -1,9 +1,8 @@
 //! The share as a root of the state's key, beside the chip's.
 
-use super::{Drawn, Image, Wire, World, chip, refusal, why};
+use super::{Drawn, Image, World, chip, refusal, why};
 use crate::anchors::{Anchored, Post, Subject};
 use crate::outer::Outer;
-use alloc::sync::Arc;
 use anchor::quorum::{Cadence, TooFew};
 use kernel::fatal::Reason;
 use sealed::disk::{look, open_outer};
@@ -102,11 +101,12 @@ fn share_by_the_chip(world: &World, disk: &Image) -> Option<[u8; 32]> {
     let (head, outer) = (found(disk), Outer::parse(octets, 3).unwrap());
     let own = anchor::Head::new(head.epoch(), *head.boot_nonce(), *head.digest());
     let subject = Subject { identity: *head.identity(), boot_nonce: [0x66; 32], own, outer };
-    let post: Box<dyn Post> = Box::new(Wire(Arc::clone(&world.net)));
+    let post: Box<dyn Post> = Box::new(world.wire());
     let entropy = &mut Drawn(77, 5);
-    let mut asked = Anchored::new(world.quorum.clone(), subject, Some(post), entropy).unwrap();
-    asked.settle().ok()?;
-    asked.secret(entropy).unwrap().map(|secret| *secret)
+    let keys = crate::anchors::keys(&subject.outer.scalar).ok().unwrap();
+    let mut asked = Anchored::new(Box::leak(Box::new(world.quorum.clone())), keys, subject, entropy).unwrap();
+    asked.go_by(Some(post));
+    asked.open(entropy).ok()?.map(|secret| *secret)
 }
 
 fn opens(disk: &Image, share: Option<&[u8; 32]>) -> bool {

@@ -80,7 +80,7 @@ impl Port {
         thread::spawn(move || write(writer, &waiting));
         let port = self.clone();
         thread::spawn(move || {
-            match each(&mut reader, &mut |message| pass(&back, &message)) {
+            match each(&mut reader, &mut |frame| pass(&back, &frame?)) {
                 Ok(()) => log::info!("the carrier has gone"),
                 Err(why) => log::warn!("the carrier is sent away: {why:#}"),
             }

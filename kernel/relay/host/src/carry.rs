@@ -123,7 +123,7 @@ fn keep(file: &Path, octets: &[u8]) -> Result<()> {
 /// Has what a side says come as events.
 fn listen(side: Side, mut socket: Socket, pass: SyncSender<Event>) {
     thread::spawn(move || {
-        let end = each(&mut socket, &mut |message| pass.send((side, Ok(message))).context("nobody listens"));
+        let end = each(&mut socket, &mut |frame| pass.send((side, Ok(frame?))).context("nobody listens"));
         let _ = pass.send((side, Err(end.err())));
     });
 }

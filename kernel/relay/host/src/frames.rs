@@ -27,8 +27,14 @@ impl Peer {
         let stream = UnixStream::connect(&self.path)?;
         let (mut reader, back) = (stream.try_clone()?, self.back.clone());
         thread::spawn(move || {
-            let mut pass = |message: Message| back.send(message.service, message.number, &message.octets);
-            if let Err(why) = each(&mut reader, &mut pass) {
+            let ended = each(&mut reader, &mut |frame| match frame {
+                Ok(message) => back.send(message.service, message.number, &message.octets),
+                Err(why) => {
+                    log::warn!("from a program: {why}");
+                    Ok(())
+                }
+            });
+            if let Err(why) = ended {
                 log::warn!("{why:#}");
             }
         });

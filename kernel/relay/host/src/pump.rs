@@ -1,7 +1,7 @@
 //! Frames of one firmware: each message to the program of its service, and what programs say back.
 
 use anyhow::{Context, Result, bail};
-use relay::{Frames, Message, frame};
+use relay::{BadFrame, Frames, Message, frame};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -35,10 +35,10 @@ impl Back {
     }
 }
 
-/// Passes frames, until there are no more.
+/// Passes frames, until there are no more. What is no whole frame is lost, as when the relay comes amid one.
 ///
 /// # Errors
-/// A frame is out of shape: none is found behind it.
+/// The console waits no longer for a firmware that says nothing.
 pub fn pump(
     mut reader: impl Read,
     mut writer: impl Write + Send + 'static,
@@ -53,21 +53,24 @@ pub fn pump(
         }
     });
     let mut programs = programs(&Back(back));
-    let mut pass = |message: Message| {
-        match programs.get_mut(&message.service) {
-            Some(program) => program.take(&message),
-            None => log::warn!("a message to service {}, which nobody has", message.service),
+    each(&mut reader, &mut |frame| {
+        match frame.map(|message| (programs.get_mut(&message.service), message)) {
+            Ok((Some(program), message)) => program.take(&message),
+            Ok((None, message)) => log::warn!("a message to service {}, which nobody has", message.service),
+            Err(why) => log::warn!("from the firmware: {why}"),
         }
         Ok(())
-    };
-    each(&mut reader, &mut pass)
+    })
 }
 
-/// Gives each message of a stream to `pass`, until its end.
+/// Gives each message of a stream, and that something is none, to `pass`, until its end.
 ///
 /// # Errors
-/// A frame is out of shape, `pass` has one, or nothing has come for as long as the stream waits.
-pub(crate) fn each(reader: &mut impl Read, pass: &mut impl FnMut(Message) -> Result<()>) -> Result<()> {
+/// `pass` has one, or nothing has come for as long as the stream waits.
+pub(crate) fn each(
+    reader: &mut impl Read,
+    pass: &mut impl FnMut(Result<Message, BadFrame>) -> Result<()>,
+) -> Result<()> {
     let (mut frames, mut octets) = (Frames::default(), [0; PIECE]);
     loop {
         let mut rest = match reader.read(&mut octets) {
@@ -77,9 +80,9 @@ pub(crate) fn each(reader: &mut impl Read, pass: &mut impl FnMut(Message) -> Res
             Ok(_) | Err(_) => return Ok(()),
         };
         while !rest.is_empty() {
-            let (used, message) = frames.take(rest)?;
+            let (used, frame) = frames.take(rest);
             rest = rest.get(used..).unwrap_or_default();
-            message.map_or(Ok(()), &mut *pass)?;
+            frame.map_or(Ok(()), &mut *pass)?;
         }
     }
 }

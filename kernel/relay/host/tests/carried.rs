@@ -284,7 +284,7 @@ fn a_relay_that_lies_ends_the_carrier() {
     let message = |octets: &[u8]| frame(service::MIGRATION, 0, octets).unwrap();
     let begin = |kind: u8| message(&[1, kind, 0, 0]);
     for (said, why) in [
-        (vec![0xff; 4], "no frame has the length"),
+        (vec![0xff; 4], "octets have come that are no whole frame"),
         (frame(service::ANCHORS, 0, b"?").unwrap(), "a message of service 2"),
         (message(b"?"), "says what is no message of a migration"),
         (message(&[2, 1, 0, 0]), "another version"),
@@ -301,7 +301,7 @@ fn a_relay_that_lies_ends_the_carrier() {
         let address = listener.local_addr().unwrap().to_string();
         let relays = thread::spawn(move || {
             let (mut source, mut destination) = (listener.accept().unwrap().0, listener.accept().unwrap().0);
-            let mut begin = [0; 12];
+            let mut begin = frame(service::MIGRATION, 0, &[1, Kind::Begin as u8, 0, 0]).unwrap();
             source.read_exact(&mut begin).unwrap();
             let heard = thread::spawn(move || destination.read_to_end(&mut Vec::new()));
             let _ = source.write_all(&said);

@@ -23,8 +23,8 @@ fn next(stream: &mut UnixStream) -> Message {
     let (mut frames, mut octet) = (Frames::default(), [0]);
     loop {
         stream.read_exact(&mut octet).unwrap();
-        if let (_, Some(message)) = frames.take(&octet).unwrap() {
-            return message;
+        if let (_, Some(frame)) = frames.take(&octet) {
+            return frame.unwrap();
         }
     }
 }
@@ -115,9 +115,18 @@ fn a_program_that_speaks_frames_gets_them_and_may_speak_and_may_come_again() {
     }
 }
 
+/// A relay that comes amid a frame: what it finds of that is lost, and said, and nothing else.
 #[test]
-fn a_frame_out_of_shape_ends_the_relay() {
-    let (mut firmware, relay) = console(|_| Programs::new());
-    firmware.write_all(&[0xff; 4]).unwrap();
-    assert!(!relay.join().unwrap());
+fn behind_a_frame_that_was_cut_the_next_one_is_passed() {
+    let there = anchor(7);
+    let addresses = [there.0];
+    let (mut firmware, _relay) = console(move |back| {
+        let anchors = Anchors::new(&addresses, Duration::from_secs(60), back);
+        Programs::from([(service::ANCHORS, Box::new(anchors) as _)])
+    });
+    let whole = frame(service::ANCHORS, 0, &[7; 386]).unwrap();
+    for cut in [&whole[..100], &whole[100..], &[0xff; 4], &[0; 5000]] {
+        firmware.write_all(&[cut, &whole].concat()).unwrap();
+        assert_eq!(next(&mut firmware).octets, [!7; 603]);
+    }
 }

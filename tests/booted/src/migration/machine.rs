@@ -65,6 +65,25 @@ impl Images {
         let new = image("moving-new.igvm", true, &new_terms(&owner, &old))?;
         Ok(Self { owner, old, new })
     }
+
+    /// With vTPMs as Azure's.
+    pub(super) fn build_azure() -> Result<Self> {
+        let owner = Owner::new()?;
+        let image = |name: &str, terms: &Terms| {
+            boot::build_azure_with_settings(name, settings(Settings::default(), &state(true), terms)?)
+        };
+        let old = image("moving-azure-old.igvm", &old_terms(&owner))?;
+        let new = image("moving-azure-new.igvm", &new_terms(&owner, &old))?;
+        Ok(Self { owner, old, new })
+    }
+
+    /// The same with anchors.
+    pub(super) fn build_with(name: &str, state: &State) -> Result<Self> {
+        let owner = Owner::new()?;
+        let old = image_of(&format!("moving-{name}-old.igvm"), state, &old_terms(&owner))?;
+        let new = image_of(&format!("moving-{name}-new.igvm"), state, &new_terms(&owner, &old))?;
+        Ok(Self { owner, old, new })
+    }
 }
 
 /// What the old image says.
@@ -79,12 +98,22 @@ pub(super) fn new_terms(owner: &Owner, old: &Built) -> Terms {
 
 /// An image with a console, and a disk or none.
 pub(super) fn image(name: &str, kept: bool, terms: &Terms) -> Result<Built> {
-    let disk = kept.then_some((Wanted::Required, Place::Pci(devices::DISK, 0)));
-    let state = State { disk, ..devices::console() };
-    let settings = Settings::default()
-        .with(Setting::State, &state.octets())
-        .with(Setting::Successors, &terms.octets().context("these terms have no octets")?);
-    boot::build_with_settings(name, settings)
+    image_of(name, &state(kept), terms)
+}
+
+/// The setting of its state.
+pub(super) fn state(kept: bool) -> State {
+    State { disk: kept.then_some((Wanted::Required, Place::Pci(devices::DISK, 0))), ..devices::console() }
+}
+
+fn image_of(name: &str, state: &State, terms: &Terms) -> Result<Built> {
+    boot::build_with_settings(name, settings(Settings::default(), state, terms)?)
+}
+
+/// What such an image is set to.
+pub(super) fn settings(others: Settings, state: &State, terms: &Terms) -> Result<Settings> {
+    let terms = terms.octets().context("these terms have no octets")?;
+    Ok(others.with(Setting::State, &state.octets()).with(Setting::Successors, &terms))
 }
 
 /// A firmware that runs.
@@ -101,7 +130,17 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts an image on a chip; `config` are further lines of the machine's configuration.
     pub(super) fn start(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
-        let programs = Programs::new()?;
+        Self::start_by(Programs::new()?, built, chip, disk, config)
+    }
+
+    /// The same with this end of its console.
+    pub(super) fn start_by(
+        programs: Programs,
+        built: &Built,
+        chip: &Identity,
+        disk: Option<&Path>,
+        config: &str,
+    ) -> Result<Self> {
         let mut options = [devices::memory(), programs.options()].concat();
         options.extend(disk.map_or_else(Vec::new, devices::disk));
         let qemu = Qemu::start(&Machines {
@@ -156,9 +195,27 @@ impl Machine {
     /// The same, with a TPM that has been started.
     pub(super) fn started(built: &Built, chip: &Identity, disk: Option<&Path>, config: &str) -> Result<Self> {
         let mut machine = Self::start(built, chip, disk, config)?;
-        let code = machine.code(STARTUP)?;
-        ensure!(code == SUCCESS, "TPM2_Startup: {code:#x}");
+        machine.start_tpm()?;
         Ok(machine)
+    }
+
+    /// Starts the TPM.
+    pub(super) fn start_tpm(&mut self) -> Result<()> {
+        let code = self.code(STARTUP)?;
+        ensure!(code == SUCCESS, "TPM2_Startup: {code:#x}");
+        Ok(())
+    }
+
+    /// The boot ends with this code.
+    pub(super) fn ends(&mut self, code: u8) -> Result<String> {
+        match self.wait_for("quoin: guest") {
+            Ok(_) => bail!("the guest has started"),
+            Err(why) => {
+                let said = format!("{why:#}");
+                ensure!(said.contains(&format!("(code {code})")), "{said}");
+                Ok(said)
+            }
+        }
     }
 
     /// The response code of a command.

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Instant;
 
 /// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two commands of the guest at the source, which is asked between them.
 const PACE: Duration = Duration::from_millis(15);
 
@@ -87,22 +87,28 @@ pub(super) fn travel(
     }
     // One that has moved before this boot has no guest.
     let mut relay = source.relay.take();
-    let stop = AtomicBool::new(false);
     let mut journey = Journey::default();
-    let (carried, relay, (last_answer, is_dead)) = thread::scope(|scope| {
-        let guest = scope.spawn(|| {
-            let seen = relay.as_mut().map_or((None, true), |relay| guest(relay, &stop));
-            (relay, seen)
-        });
-        let carried = carry(&source.programs, destination, begin, hosts, &mut journey);
-        stop.store(true, Ordering::Release);
-        let (relay, seen) = guest.join().map_err(|_| anyhow::anyhow!("the guest's thread has ended"))?;
-        Ok::<_, anyhow::Error>((carried, relay, seen))
-    })?;
+    let (carried, (last_answer, is_dead)) =
+        while_used(relay.as_mut(), || carry(&source.programs, destination, begin, hosts, &mut journey))?;
     source.relay = relay;
     carried.with_context(|| format!("after {} letters\n{}", journey.letters.len(), source.qemu.last_lines()))?;
     (journey.last_answer, journey.is_dead) = (last_answer, is_dead);
     Ok(journey)
+}
+
+/// Does something while a guest, if there is one, has commands for its TPM; what came of that, and what [`guest`] saw.
+pub(super) fn while_used<R>(
+    relay: Option<&mut SerialRelay<UnixStream>>,
+    work: impl FnOnce() -> R,
+) -> Result<(R, (Option<Instant>, bool))> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let guest = scope.spawn(|| relay.map_or((None, true), |relay| guest(relay, &stop)));
+        let done = work();
+        stop.store(true, Ordering::Release);
+        let seen = guest.join().map_err(|_| anyhow::anyhow!("the guest's thread has ended"))?;
+        Ok((done, seen))
+    })
 }
 
 /// A guest's commands: when the last was answered, and whether one was not.
@@ -120,7 +126,8 @@ fn guest(relay: &mut SerialRelay<UnixStream>, stop: &AtomicBool) -> (Option<Inst
     (last, failed)
 }
 
-fn carry(
+/// The same, where somebody else sees to the source's guest.
+pub(super) fn carry(
     source: &Programs,
     destination: &Programs,
     begin: Option<&[u8]>,

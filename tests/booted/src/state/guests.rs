@@ -22,11 +22,11 @@ use quoin_image::state::Wanted;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const COMMAND_LINE: &str = "console=ttyS1 quiet quoin=kept";
+pub(crate) const COMMAND_LINE: &str = "console=ttyS1 quiet quoin=kept";
 /// What `init` and its part `kept` check: of the first boot, and of a later one.
 const CHECKS: [usize; 2] = [9 + 3, 9 + 2];
-const MEMORY: u32 = 512;
-const TIMEOUT: u64 = 1200;
+pub(crate) const MEMORY: u32 = 512;
+pub(crate) const TIMEOUT: u64 = 1200;
 
 /// Linux, on one processor and on two, and by way of OVMF.
 pub(super) fn run() -> Result<Totals> {
@@ -42,7 +42,7 @@ pub(super) fn run() -> Result<Totals> {
     Ok(totals)
 }
 
-fn system() -> Result<System> {
+pub(crate) fn system() -> Result<System> {
     let script = fs::read(workspace::root()?.join("tests/guest/linux/kept"))?;
     let system = System::prepare()?.with_files(&[("kept", script)])?;
     println!("kernel {}", system.release);
@@ -80,7 +80,7 @@ fn twice(name: &str, built: &Built, disk: Option<&Path>) -> Result<Totals> {
         totals += case("its evidence names what is on the disk", names(built, &challenger, &state));
         boots.push(challenger);
     }
-    totals += case(&format!("{name}: the second boot unseals what the first has sealed"), same(&boots));
+    totals += case(&format!("{name}: the second boot unseals what the first has sealed"), unsealed(&boots));
     totals += case("its power-off was an orderly end of the TPM: one reset more, Clock is safe", orderly(&boots));
     Ok(totals)
 }
@@ -189,7 +189,7 @@ fn both(boots: &[Challenger]) -> Result<(&Challenger, &Challenger)> {
     Ok((first, second))
 }
 
-fn same(boots: &[Challenger]) -> Result<()> {
+pub(crate) fn unsealed(boots: &[Challenger]) -> Result<()> {
     let (first, second) = both(boots)?;
     let (sealed, unsealed) = (said(first, "@kept")?, said(second, "@kept")?);
     ensure!(sealed.len() == 64 && sealed == unsealed, "{sealed}, and then {unsealed}");

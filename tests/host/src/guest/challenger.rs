@@ -3,8 +3,9 @@
 //!
 //! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in
 //! hexadecimal), `@challenge` (answered by the credential in base64), `@policy` (answered by the policy that a secret
-//! shall be sealed to, in base64), `@file NAME`, then base64, then `@end`; what other words say is kept
-//! ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are results.
+//! shall be sealed to, in base64), `@stay` (answered by whether its TPM is to move while it runs), `@file NAME`, then
+//! base64, then `@end`; what other words say is kept ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are
+//! results.
 
 use crate::collect::random;
 use anyhow::{Context, Result, ensure};
@@ -37,6 +38,7 @@ pub struct Challenger {
     nonce: [u8; 64],
     quote_nonce: [u8; 32],
     policy: Vec<u8>,
+    stays: bool,
     challenge: Option<credential::Challenge>,
     line: Vec<u8>,
     file: Option<(String, String)>,
@@ -61,6 +63,7 @@ impl Challenger {
             nonce: random()?,
             quote_nonce: random()?,
             policy: Vec::new(),
+            stays: false,
             challenge: None,
             line: Vec::new(),
             file: None,
@@ -76,6 +79,11 @@ impl Challenger {
     /// With a policy for what the guest seals.
     pub fn with_policy(self, policy: &[u8]) -> Self {
         Self { policy: policy.to_vec(), ..self }
+    }
+
+    /// Whose guest uses its TPM until that has moved.
+    pub fn staying(self) -> Self {
+        Self { stays: true, ..self }
     }
 
     /// Takes what the guest has written; gives what to answer, which may be nothing.
@@ -117,6 +125,10 @@ impl Challenger {
             }
             ("@challenge", _) => return self.challenge(),
             ("@policy", _) => return Ok(format!("{}\n", Base64::encode_string(&self.policy)).into_bytes()),
+            ("@stay", _) => {
+                self.said.insert("@stay".to_owned(), self.stays.to_string());
+                return Ok(if self.stays { b"yes\n".into() } else { b"no\n".into() });
+            }
             ("ok", name) => self.checks.push((name.to_owned(), None)),
             ("FAIL", text) => {
                 let (name, why) = text.split_once(": ").unwrap_or((text, ""));

@@ -1,11 +1,11 @@
 //! The keys that get certificates: templates and handles.
 //!
 //! Endorsement keys are those of the TCG EK Credential Profile 2.6, Annex B, that the engine's profile has algorithms
-//! for: L-1, L-2, H-1 to H-4, H-6, H-7. H-5 (SM2) is not among them. Those of ML-KEM (profile 2.7, whose text was not
-//! to be had) are as swtpm's author has them: index, hash, policy and symmetric cipher by the parameter set, in the
-//! high range; the handles are his guess (docs/decisions.md). IAK and IDevID are those of "TPM 2.0 Keys for
-//! Device Identity and Attestation" 1.0, 7.3, with RSA 2048: what is known of the templates with elliptic curves does
-//! not agree (docs/decisions.md).
+//! for: L-1, L-2, H-1 to H-4, H-6, H-7. H-5 (SM2) is not among them. Those of ML-KEM are H-26 to H-28 of version 2.7,
+//! by programs that cite it: hash, policy and symmetric cipher by the parameter set. Their certificates are elsewhere
+//! than there, and handles are nobody's specification (docs/decisions.md). IAK and IDevID are those of "TPM 2.0 Keys
+//! for Device Identity and Attestation" 1.0, 7.3, with RSA 2048: what is known of the templates with elliptic curves
+//! does not agree (docs/decisions.md).
 
 use tpm_codes::AlgId;
 use tpm_codes::profile::PROFILE;

@@ -118,7 +118,7 @@ fn an_ek_certificate_has_what_go_attestation_asks_for() {
 }
 
 /// FIPS 203, table 3, and RFC 9935: the encapsulation key as it is, under an identifier without parameters; swtpm's
-/// templates of EK Credential Profile 2.7.
+/// templates, which are H-26 to H-28 of EK Credential Profile 2.7.
 #[test]
 fn an_ek_of_ml_kem_is_certified_as_the_key_that_its_template_makes() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,6 +141,24 @@ fn an_ek_of_ml_kem_is_certified_as_the_key_that_its_template_makes() {
         let raw = key.subject_public_key.as_bytes().unwrap();
         assert_eq!(raw.len(), octets);
         assert!(public.ends_with(raw), "{name}");
+    }
+}
+
+/// FAPI of tpm2-tss, restated: it walks the range of EK certificates downwards to that of its own key, and gives up at
+/// one whose key is neither RSA nor of a NIST curve (docs/decisions.md).
+#[test]
+fn in_the_range_of_ek_certificates_are_keys_that_its_walkers_know() {
+    for key in KEYS {
+        let template = key.template();
+        // TPMS_ECC_PARMS, behind the policy: symmetric, scheme, curve.
+        let curve = || template[10 + policy(key.name).len() + 8..][..2].try_into().map(u16::from_be_bytes).unwrap();
+        let is_known = match template[..2] {
+            [0, 0x01] => true,
+            [0, 0x23] => (3..=5).contains(&curve()),
+            _ => false,
+        };
+        let is_walked = (0x01c0_0000..=0x01c0_7fff).contains(&key.index);
+        assert_eq!(is_walked, is_known && key.purpose == Purpose::Endorsement, "{}: {:#x}", key.name, key.index);
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) head: Head,
     pub(crate) mark: Mark,
     pub(crate) kind: Kind,
+    /// Under which client key anchors know it.
+    pub(crate) subject: usize,
     /// The last run by which the state has come.
     pub(crate) came_by: Option<usize>,
     /// The record whose state it goes on from.
@@ -36,7 +38,7 @@ impl Records {
     /// Of a new TPM: a record of epoch 1 that no anchor knows.
     pub(crate) fn new(mark: Mark) -> Self {
         let head = Head::new(1, [0xff; 32], digest(0));
-        Self(vec![Record { head, mark, kind: Kind::Lives, came_by: None, before: None, parent: None }])
+        Self(vec![Record { head, mark, kind: Kind::Lives, subject: 0, came_by: None, before: None, parent: None }])
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -47,17 +49,34 @@ impl Records {
         &self.0[record]
     }
 
-    /// A record that a boot writes where `disk` was: of the same TPM, which has come the same way.
-    pub(crate) fn write(&mut self, disk: usize, boot: [u8; 32], mark: Mark, kind: Kind) -> usize {
-        let (Record { head, came_by, .. }, parent) = (self.0[disk], self.found(disk, &mark).or(Some(disk)));
-        let make = |head| Record { head, mark, kind, came_by, before: Some(disk), parent };
+    /// A record that a boot writes where `disk` was: of the same TPM, which has come the same way. The first of one that
+    /// has come is made of the tombstone by which it has, if that stands for its state.
+    pub(crate) fn write(
+        &mut self,
+        disk: usize,
+        boot: [u8; 32],
+        mark: Mark,
+        kind: Kind,
+        tombstone: Option<usize>,
+    ) -> usize {
+        let Record { head, subject, came_by, .. } = self.0[disk];
+        let parent = tombstone.filter(|tombstone| self.stands_for(*tombstone, came_by, disk)).or(Some(disk));
+        let make = |head| Record { head, mark, kind, subject, came_by, before: Some(disk), parent };
         self.push(head.epoch.get() + 1, boot, make)
     }
 
     /// One that waits, of an epoch beyond this one. Its state is that of the record `state`.
-    pub(crate) fn write_waiting(&mut self, beyond: u64, boot: [u8; 32], mark: Mark, run: usize, state: usize) -> usize {
+    pub(crate) fn write_waiting(
+        &mut self,
+        beyond: u64,
+        boot: [u8; 32],
+        mark: Mark,
+        subject: usize,
+        run: usize,
+        state: usize,
+    ) -> usize {
         let (kind, came_by) = (Kind::Waits(run), Some(run));
-        let make = |head| Record { head, mark, kind, came_by, before: Some(state), parent: Some(state) };
+        let make = |head| Record { head, mark, kind, subject, came_by, before: Some(state), parent: Some(state) };
         self.push(beyond + 1, boot, make)
     }
 
@@ -67,22 +86,19 @@ impl Records {
         number
     }
 
-    /// The tombstone that a record is made of that is written where `disk` was: the first of a TPM that has come, and
-    /// that names what it has found, if that stands for the state that has come.
-    fn found(&self, disk: usize, mark: &Mark) -> Option<usize> {
-        let Record { mark: before, came_by, .. } = &self.0[disk];
-        let found = self.of(mark.heads().first().filter(|_| before.left().is_some())?)?;
-        self.stands_for(found, (*came_by)?, disk).then_some(found)
-    }
-
     /// Whether this is a tombstone of this run's, and nothing was between it and the state that `here` goes on from.
-    fn stands_for(&self, tombstone: usize, run: usize, here: usize) -> bool {
-        let is_of_run = |record: &usize| self.0[*record].kind == Kind::Moved(run);
+    fn stands_for(&self, tombstone: usize, run: Option<usize>, here: usize) -> bool {
+        let is_of_run = |record: &usize| run.is_some_and(|run| self.0[*record].kind == Kind::Moved(run));
         let mut state = Some(tombstone);
         while let Some(record) = state.filter(is_of_run) {
             state = self.0[record].before;
         }
         is_of_run(&tombstone) && state.is_some_and(|state| self.goes_back(here, state, |record| record.before))
+    }
+
+    /// Whether a TPM has started under this key, or was about to.
+    pub(crate) fn has_lived(&self, subject: usize) -> bool {
+        self.0.iter().any(|record| record.subject == subject && record.kind == Kind::Lives)
     }
 
     /// Those that wait, and tombstones.

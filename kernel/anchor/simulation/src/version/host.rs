@@ -2,7 +2,6 @@
 
 use super::client::Verdict;
 use super::disk::Kind;
-use super::mark::Left;
 use super::moving::TOMBSTONES;
 use super::tpm::{Part, Tpm};
 use super::world::World;
@@ -34,7 +33,8 @@ impl World<'_> {
     }
 
     fn start(&mut self, record: usize, slot: usize) {
-        let tpm = Tpm::boot(self.boots, slot, self.quorum, self.keys, record, self.records.get(record));
+        let keys = &self.keys[self.records.get(record).subject];
+        let tpm = Tpm::boot(self.boots, slot, self.quorum, keys, record, self.records.get(record));
         self.say(|| format!("TPM {} boots from record {record}: {:?}", tpm.number, tpm.part));
         self.boots += 1;
         self.live.push(tpm);
@@ -49,33 +49,34 @@ impl World<'_> {
     }
 
     /// A TPM that runs no more: what was not flushed is there or not.
-    fn end_of(&mut self, at: usize) -> Part {
+    fn end_of(&mut self, at: usize) {
         let tpm = self.live.swap_remove(at);
         let disk = tpm.written.filter(|_| self.rng.bool()).or(tpm.disk);
         self.disks[tpm.slot] = disk;
         self.say(|| format!("TPM {} ends, record {disk:?} is on its disk", tpm.number));
-        tpm.part
     }
 
     /// A live TPM's state is sent to another firmware: to one where an earlier state of it waits, or with an empty
     /// disk.
     pub(crate) fn begin_a_run(&mut self) {
-        if self.live.is_empty() || self.live.len() > COPIES {
+        if self.live.is_empty() || self.live.len() > COPIES || self.subjects + 1 >= self.keys.len() {
             return;
         }
         let source = self.rng.usize(..self.live.len());
         let Some(state) = self.live[source].can_leave() else { return };
-        let (from, boot) = (self.live[source].slot, self.live[source].nonce);
-        let behind = self.records.get(state).head.epoch.get();
-        let left = Left { behind, until: behind + u64::from(TOMBSTONES), boot };
-        let to = 1 - from;
-        let run = self.runs.begin(state, left, to);
+        let to = 1 - self.live[source].slot;
+        let until = self.records.get(state).head.epoch.get() + u64::from(TOMBSTONES);
+        let run = self.runs.begin(state, until, to);
         self.live[source].leave(run);
         self.say(|| format!("run {run}: TPM {} sends the state of record {state}", self.live[source].number));
-        let waits = |tpm: &Tpm<'_>| matches!(tpm.part, Part::Waits(..)) && (!self.is_honest || tpm.slot == to);
+        // Not to a copy of what waited under a key by which a TPM has started: a host would have it lost so.
+        let waits = |tpm: &Tpm<'_>| {
+            let is_unused = !self.records.has_lived(tpm.subject);
+            matches!(tpm.part, Part::Waits(..)) && (!self.is_honest || tpm.slot == to) && is_unused
+        };
         let there = self.live.iter().position(waits);
         if let Some(there) = there.filter(|_| self.rng.bool()) {
-            self.live[there].comes(run, &left);
+            self.live[there].comes(run);
             return;
         }
         if self.is_honest {
@@ -85,15 +86,17 @@ impl World<'_> {
             }
             self.disks[to] = None;
         }
-        self.live.push(Tpm::receiving(self.boots, to, self.quorum, self.keys, run, &left));
+        self.subjects += 1;
+        let keys = &self.keys[self.subjects];
+        self.live.push(Tpm::receiving(self.boots, to, self.quorum, keys, self.subjects, run));
         self.boots += 1;
     }
 
     /// The source is dead, and the receipt known.
-    pub(crate) fn has_moved(&mut self, run: usize) {
+    pub(crate) fn has_moved(&mut self, run: usize, tombstone: Option<usize>) {
         let moved = self.runs.get_mut(run);
-        if !moved.has_receipt {
-            moved.has_receipt = true;
+        if moved.tombstone.is_none() {
+            moved.tombstone = tombstone;
             self.home = moved.to;
             self.counts.tombstones += 1;
             self.say(|| format!("run {run}: the receipt is known"));
@@ -114,17 +117,11 @@ impl World<'_> {
     }
 
     pub(crate) fn over(&mut self, at: usize, verdict: Verdict) -> Result<(), &'static str> {
-        let (disk, knew) = (self.live[at].disk, self.live[at].newest_before.is_some());
-        let part = self.end_of(at);
+        let disk = self.live[at].disk;
+        self.end_of(at);
         let waited = disk.is_none_or(|disk| matches!(self.records.get(disk).kind, Kind::Waits(_)));
-        match part {
-            _ if !self.is_honest => {}
-            // The TPM lives elsewhere: with anchors that know nothing of it yet, or a tombstone that is done with.
-            Part::Waits(run, _) if !self.runs.get(run).has_receipt && verdict == Verdict::Unknown && !knew => {}
-            Part::Buried(run) if self.runs.get(run).has_receipt => {}
-            _ => return Err("the only copy, of the only disk, is refused"),
-        }
         match verdict {
+            _ if self.is_honest => return Err("the only copy, of the only disk, is refused"),
             _ if waited => self.counts.waiting_refused += 1,
             Verdict::Superseded(_) => self.counts.superseded += 1,
             Verdict::Old(_) | Verdict::Unknown => self.counts.old += 1,

@@ -4,7 +4,7 @@
 use super::client::State;
 use super::disk::Kind;
 use super::liar::Toy;
-use super::mark::{Left, Mark};
+use super::mark::Mark;
 use super::runs::Runs;
 use super::tpm::{Act, Around, Part, Tpm};
 use anchor::quorum::Quorum;
@@ -42,17 +42,17 @@ impl Arriving {
 }
 
 impl<'w> Tpm<'w> {
-    /// A boot with an empty disk, to which a state comes.
+    /// A boot with an empty disk, to which a state comes; `keys` are new, so that anchors know nothing of it.
     pub(crate) fn receiving(
         number: usize,
         slot: usize,
         quorum: &'w Quorum,
         keys: &'w Toy,
+        subject: usize,
         run: usize,
-        left: &Left,
     ) -> Self {
-        let mut tpm = Self::new(number, slot, quorum, keys, Head::GENESIS, &Mark::coming(quorum, left));
-        tpm.part = Part::Waits(run, Arriving::FIRST);
+        let mut tpm = Self::new(number, slot, quorum, keys, Head::GENESIS, &Mark::new(quorum));
+        (tpm.part, tpm.subject) = (Part::Waits(run, Arriving::FIRST), subject);
         tpm
     }
 
@@ -67,16 +67,15 @@ impl<'w> Tpm<'w> {
     }
 
     /// Another state of the same TPM takes the place of that which waits.
-    pub(crate) fn comes(&mut self, run: usize, left: &Left) {
-        self.client.comes(*left);
+    pub(crate) fn comes(&mut self, run: usize) {
         self.part = Part::Waits(run, Arriving::FIRST);
     }
 
     /// Whether nothing more is to come of it by itself.
     pub(crate) fn rests(&self, runs: &Runs) -> bool {
         match self.part {
-            Part::Buried(run) => runs.get(run).has_receipt,
-            Part::Waits(run, _) => !runs.get(run).has_receipt,
+            Part::Buried(run) => runs.get(run).tombstone.is_some(),
+            Part::Waits(run, _) => runs.get(run).tombstone.is_none(),
             _ => false,
         }
     }
@@ -168,7 +167,8 @@ impl<'w> Tpm<'w> {
         }
         if !self.has_kept(run, around) {
             let (beyond, state) = self.place_of(run, around);
-            let record = around.records.write_waiting(beyond, self.nonce, self.client.mark(), run, state);
+            let mark = self.client.mark();
+            let record = around.records.write_waiting(beyond, self.nonce, mark, self.subject, run, state);
             self.written = Some(record);
             return Act::Works;
         }
@@ -177,8 +177,9 @@ impl<'w> Tpm<'w> {
             around.runs.get_mut(run).is_kept = true;
             return Act::Works;
         }
-        if around.runs.get(run).has_receipt && around.rng.bool() {
-            self.arrives();
+        if around.runs.get(run).tombstone.is_some() && around.rng.bool() {
+            // The receipt is there.
+            (self.part, self.alone) = (Part::Lives, false);
             return Act::Works;
         }
         if around.rng.u8(..64) == 0 { self.prepare(around) } else { Act::Works }
@@ -195,12 +196,6 @@ impl<'w> Tpm<'w> {
     fn place_of(&self, run: usize, around: &Around<'_>) -> (u64, usize) {
         let here = self.disk.map_or(0, |disk| around.records.get(disk).head.epoch.get());
         let run = around.runs.get(run);
-        (here.max(run.left.until), run.state)
-    }
-
-    /// The receipt is there.
-    fn arrives(&mut self) {
-        self.client.arrive();
-        (self.part, self.alone) = (Part::Lives, false);
+        (here.max(run.until), run.state)
     }
 }

@@ -45,6 +45,10 @@ impl Rules {
     pub(crate) fn registered(&mut self, event: &Registered, records: &Records) -> Result<Learned, &'static str> {
         let is_newer = |earlier| records.descends(event.record, earlier);
         let is_dead = matches!(records.get(event.record).kind, Kind::Moved(_));
+        if is_dead && self.newest.is_some_and(|newest| records.descends(newest, event.record)) {
+            // Once more: what is newer was made of it, where the state has gone.
+            return Ok(Learned::Tombstone);
+        }
         let started = self.starts.iter().find(|start| start.boot == event.boot).map(|start| start.record);
         // Whoever learns late that it has started, and from what the later one has gone on, has overtaken nobody.
         let own = started.filter(|_| !is_dead).unwrap_or(event.record);

@@ -1,21 +1,19 @@
 //! Runs of migration, as far as anchors are concerned: who may say what is the crate `migration`'s, and has its own
 //! simulation.
 
-use super::mark::Left;
-
 /// One: a state that was sent from one firmware to another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// The record whose state was sent.
     pub(crate) state: usize,
-    /// What its tombstone can be.
-    pub(crate) left: Left,
+    /// The last epoch that a tombstone of it can have.
+    pub(crate) until: u64,
     /// Which of an honest host's two disks it goes to.
     pub(crate) to: usize,
     /// Whether the destination has said *kept*.
     pub(crate) is_kept: bool,
-    /// Whether the receipt is known: to everybody, and for ever.
-    pub(crate) has_receipt: bool,
+    /// The tombstone, once the receipt is known: to everybody, and for ever.
+    pub(crate) tombstone: Option<usize>,
     /// Whether the TPM has started with a quorum there.
     pub(crate) has_started: bool,
 }
@@ -25,8 +23,8 @@ pub(crate) struct Run {
 pub(crate) struct Runs(Vec<Run>);
 
 impl Runs {
-    pub(crate) fn begin(&mut self, state: usize, left: Left, to: usize) -> usize {
-        self.0.push(Run { state, left, to, is_kept: false, has_receipt: false, has_started: false });
+    pub(crate) fn begin(&mut self, state: usize, until: u64, to: usize) -> usize {
+        self.0.push(Run { state, until, to, is_kept: false, tombstone: None, has_started: false });
         self.0.len() - 1
     }
 

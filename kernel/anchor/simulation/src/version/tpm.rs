@@ -16,6 +16,8 @@ pub(crate) struct Tpm<'w> {
     pub(crate) number: usize,
     /// On which of an honest host's two disks it is.
     pub(crate) slot: usize,
+    /// By which key anchors know it.
+    pub(crate) subject: usize,
     pub(crate) nonce: [u8; 32],
     pub(crate) quorum: &'w Quorum,
     pub(crate) client: Client<'w, Toy>,
@@ -83,16 +85,12 @@ impl<'w> Tpm<'w> {
         at: &Record,
     ) -> Self {
         let mut tpm = Self::new(number, slot, quorum, keys, at.head, &at.mark);
-        tpm.disk = Some(disk);
+        (tpm.disk, tpm.subject) = (Some(disk), at.subject);
         tpm.part = match at.kind {
             Kind::Lives => Part::Lives,
             Kind::Moved(run) => Part::Buried(run),
             Kind::Waits(run) => Part::Waits(run, Arriving::AGAIN),
         };
-        if at.kind == Kind::Lives {
-            // It has its receipt, and went on alone.
-            tpm.client.arrive();
-        }
         tpm
     }
 
@@ -102,6 +100,7 @@ impl<'w> Tpm<'w> {
         Self {
             number,
             slot,
+            subject: 0,
             nonce,
             quorum,
             client: Client::new(quorum, keys, boot, own, mark),
@@ -201,7 +200,13 @@ impl<'w> Tpm<'w> {
 
     pub(crate) fn write_as(&mut self, kind: Kind, around: &mut Around<'_>) -> Option<usize> {
         let mark: Mark = self.client.mark();
-        self.written = self.disk.map(|disk| around.records.write(disk, self.nonce, mark, kind));
+        self.written = self.disk.map(|disk| {
+            let tombstone = match around.records.get(disk).kind {
+                Kind::Waits(run) => around.runs.get(run).tombstone,
+                _ => None,
+            };
+            around.records.write(disk, self.nonce, mark, kind, tombstone)
+        });
         self.written
     }
 

@@ -34,7 +34,9 @@ struct Packet {
 pub(crate) struct World<'w> {
     pub(crate) rng: Rng,
     pub(crate) quorum: &'w Quorum,
-    pub(crate) keys: &'w Toy,
+    /// Of each subject; so many are in use but the first.
+    pub(crate) keys: &'w [Toy],
+    pub(crate) subjects: usize,
     anchors: Vec<Anchor>,
     pub(crate) records: Records,
     pub(crate) runs: Runs,
@@ -77,10 +79,11 @@ pub(crate) fn run(schedule: &Schedule) -> Result<Counts, Broken> {
             "{k} of {n}, {liars} lie; {cadence:?}, {too_few:?}; the host is honest: {is_honest}; the TPM moves: {moves}"
         );
     }
-    let tpm_keys = Toy::new(100);
+    let tpm_keys: Vec<Toy> = (100..200).map(Toy::new).collect();
     let mut world = World {
         quorum: &quorum,
         keys: &tpm_keys,
+        subjects: 0,
         anchors,
         records: Records::new(Mark::new(&quorum)),
         runs: Runs::default(),
@@ -225,7 +228,7 @@ impl World<'_> {
             Act::Asks(request) => self.send(number, &request),
             Act::Alone => self.counts.without += 1,
             Act::GivesUp => self.counts.given_up += 1,
-            Act::IsDead(run) => self.has_moved(run),
+            Act::IsDead(run) => self.has_moved(run, disk),
             Act::Works => {}
         }
         Ok(())

@@ -18,22 +18,27 @@ fn place_of(sectors: u64) -> usize {
     usize::try_from(sectors).unwrap() * SECTOR
 }
 
+/// For whoever looks at what a test prints.
+fn tell(why: &dyn core::fmt::Display) {
+    println!("{why}");
+}
+
 /// A disk, and a second handle to it: what a host has. It says no more after so many writes.
 #[derive(Clone)]
-struct Platter(Arc<Mutex<(Vec<u8>, Option<usize>)>>);
+pub(super) struct Platter(Arc<Mutex<(Vec<u8>, Option<usize>)>>);
 
 impl Platter {
-    fn prepared() -> Self {
+    pub(super) fn prepared() -> Self {
         let mut platter = Self(Arc::new(Mutex::new((vec![0; place_of(MIN_SECTORS)], None))));
         sealed::disk::prepare(&mut platter).unwrap();
         platter
     }
 
-    fn fail_after(&self, writes: Option<usize>) {
+    pub(super) fn fail_after(&self, writes: Option<usize>) {
         self.0.lock().unwrap().1 = writes;
     }
 
-    fn copy(&self) -> Self {
+    pub(super) fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
 }
@@ -67,42 +72,43 @@ impl BlockDevice for Platter {
 }
 
 /// A firmware on a chip.
-struct Firmware {
-    psp: fn() -> Psp,
-    chip: u8,
-    receives: bool,
-    anchors: Option<World>,
+#[derive(Clone)]
+pub(super) struct Firmware {
+    pub(super) psp: fn() -> Psp,
+    pub(super) chip: u8,
+    pub(super) receives: bool,
+    pub(super) anchors: Option<World>,
 }
 
-const SOURCE: Firmware = Firmware { psp: old, chip: 1, receives: false, anchors: None };
-const DESTINATION: Firmware = Firmware { psp: new, chip: 2, receives: true, anchors: None };
+pub(super) const SOURCE: Firmware = Firmware { psp: old, chip: 1, receives: false, anchors: None };
+pub(super) const DESTINATION: Firmware = Firmware { psp: new, chip: 2, receives: true, anchors: None };
 
 impl Firmware {
     /// A boot; `number` makes its random octets.
-    fn boot(&self, disk: &Platter, number: u8) -> Result<Opened, Fatal> {
+    pub(super) fn boot(&self, disk: &Platter, number: u8) -> Result<Opened, Fatal> {
         let (anchors, post) = self.anchors.as_ref().map(World::named).unzip();
         let setting = StateSetting {
             disk: Some((Wanted::Required, Place::Pci(30, 0))),
             console: None,
-            share: false,
+            share: self.anchors.as_ref().is_some_and(World::has_shares),
             recovery: None,
             anchors: anchors.as_deref().unwrap_or_default(),
         };
         let report = (self.psp)().report(&[0; 64], None).unwrap();
-        let opening = Opening { setting: &setting, report: &report, receives: self.receives, tell: |_| () };
+        let opening = Opening { setting: &setting, report: &report, receives: self.receives, tell };
         let answer = [&[0; 32][..], &[self.chip; 32]].concat();
         let mut key = |_: &_| Ok(DerivedKey::parse(&answer).ok().unwrap());
         open(Device::new(disk.clone()), &opening, &mut key, &mut Counted(number), post)
     }
 
     /// A boot where a TPM lives, or is made: it, and who keeps it.
-    fn lives(&self, disk: &Platter, number: u8) -> (Machine, Shared<Box<Keeping>>) {
+    pub(super) fn lives(&self, disk: &Platter, number: u8) -> (Machine, Shared<Box<Keeping>>) {
         self.lives_at(disk, number, &Ticking::default())
     }
 
     fn lives_at(&self, disk: &Platter, number: u8, clock: &Ticking) -> (Machine, Shared<Box<Keeping>>) {
         let Ok(Opened::Lives(living)) = self.boot(disk, number) else { panic!("a TPM is there") };
-        let (state, keeping) = living.load(|_| ()).ok().unwrap();
+        let (state, keeping) = living.load(tell).ok().unwrap();
         let mut machine = match state {
             None => machine(number, clock),
             Some(state) => Platform::resume(&state, Counted(number), clock.clone(), |_| ()).unwrap(),
@@ -113,40 +119,40 @@ impl Firmware {
     }
 
     /// One where a TPM is to come, or waits.
-    fn waits(&self, disk: &Platter, number: u8) -> (DiskBerth, Option<(Pending, Wiped)>) {
+    pub(super) fn waits(&self, disk: &Platter, number: u8) -> (DiskBerth, Option<(Pending, Wiped)>) {
         match self.boot(disk, number) {
             Ok(Opened::Waits(berth, waits)) => (berth, waits),
             _ => panic!("nothing waits"),
         }
     }
 
-    fn is_dead(&self, disk: &Platter, number: u8) -> Option<Tombstone> {
+    pub(super) fn is_dead(&self, disk: &Platter, number: u8) -> Option<Tombstone> {
         if let Ok(Opened::Moved(tombstone)) = self.boot(disk, number) { Some(tombstone) } else { None }
     }
 }
 
 /// A run between these disks, as far as it comes; whether it has arrived.
 fn run(terms: &[Terms; 2], from: &Platter, to: &Platter, number: u8) -> Result<Arrival, Refusal> {
-    run_from(&SOURCE, || (), terms, from, to, number).0
+    run_between([&SOURCE, &DESTINATION], || (), terms, [from, to], number).0
 }
 
-/// The same from another firmware, where something happens when it has started. What the source's TPM answers then.
-fn run_from(
-    firmware: &Firmware,
+/// The same between two other firmwares, where something happens when the source has started. What its TPM answers
+/// then.
+pub(super) fn run_between(
+    [from, to]: [&Firmware; 2],
     when_started: impl FnOnce(),
     terms: &[Terms; 2],
-    from: &Platter,
-    to: &Platter,
+    disks: [&Platter; 2],
     number: u8,
 ) -> (Result<Arrival, Refusal>, u32) {
     let clock = Ticking::default();
-    let (mut source, mut home) = firmware.lives_at(from, number, &clock);
+    let (mut source, mut home) = from.lives_at(disks[0], number, &clock);
     code(&mut source, STARTUP);
     when_started();
     let [mut here, mut there] = ends();
     here.incoming.lock().unwrap().push_back(BEGIN.to_vec());
     let mut leaving = Leaving::new(&terms[0]);
-    let (mut berth, waits) = DESTINATION.waits(to, number + 40);
+    let (mut berth, waits) = to.waits(disks[1], number + 40);
     let mut platform = vacant(number + 80);
     let poll = || leaving.poll(&mut here, &mut source, &mut old(), &mut home);
     let (arrival, _) = beside(&clock.step, poll, |idle| {
@@ -168,11 +174,11 @@ fn a_tpm_leaves_when_its_anchors_answer_and_goes_on_when_they_do_not() {
         let firmware = Firmware { anchors: Some(world.clone()), ..SOURCE };
         let (from, to) = (Platter::prepared(), Platter::prepared());
         let down = || world.up(&[true, false, false]);
-        let stayed = run_from(&firmware, down, &terms, &from, &to, 1);
+        let stayed = run_between([&firmware, &DESTINATION], down, &terms, [&from, &to], 1);
         assert_eq!(stayed, (Err(Refusal::GivenUp), SUCCESS), "{too_few:?}");
         world.up(&[true; 3]);
         assert!(firmware.is_dead(&from, 2).is_none());
-        let (arrival, code) = run_from(&firmware, || (), &terms, &from, &to, 3);
+        let (arrival, code) = run_between([&firmware, &DESTINATION], || (), &terms, [&from, &to], 3);
         assert_eq!((arrival.is_ok(), code), (true, FAILURE));
         assert!(firmware.is_dead(&from, 4).is_some());
     }
@@ -223,7 +229,7 @@ fn every_write_fails_once() {
                 Some(tombstone) => {
                     let is_live = matches!(DESTINATION.boot(&to, 3), Ok(Opened::Lives(_)));
                     if !is_live {
-                        received(&terms, tombstone, &to);
+                        received(&DESTINATION, &terms, tombstone, &to).unwrap();
                     }
                     drop(DESTINATION.lives(&to, 6));
                     ways[if is_live { 1 } else { 2 }] += 1;
@@ -235,10 +241,15 @@ fn every_write_fails_once() {
     assert!(ways[0] > 2 && ways[2] > 1, "{ways:?}");
 }
 
-/// The source's next boot gives the receipt to the destination's.
-fn received(terms: &[Terms; 2], tombstone: Tombstone, to: &Platter) {
+/// The source's next boot gives the receipt to the destination's. Why the boot ends, if it does.
+pub(super) fn received(
+    destination: &Firmware,
+    terms: &[Terms; 2],
+    tombstone: Tombstone,
+    to: &Platter,
+) -> Result<Box<Keeping>, Fatal> {
     let [mut here, mut there] = ends();
-    let (mut berth, waits) = DESTINATION.waits(to, 5);
+    let (mut berth, waits) = destination.waits(to, 5);
     let mut platform = vacant(150);
     let with = Arrivals { platform: &mut platform, reports: &mut new(), berth: &mut berth };
     let mut idle = || {
@@ -246,8 +257,10 @@ fn received(terms: &[Terms; 2], tombstone: Tombstone, to: &Platter) {
         Some(false)
     };
     assert!(waits.is_some());
-    arrive(&terms[1], waits, &mut there, with, &mut idle).unwrap();
-    assert!(berth.keeper().is_some());
+    match arrive(&terms[1], waits, &mut there, with, &mut idle) {
+        Ok(_) => Ok(berth.keeper().unwrap()),
+        Err(_) => Err(berth.why().unwrap()),
+    }
 }
 
 /// A run whose last word was lost leaves a state that waits. The source goes on for many epochs, and comes again.

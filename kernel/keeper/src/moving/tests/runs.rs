@@ -14,6 +14,10 @@ struct Memory {
     waits: Option<(Pending, Vec<u8>)>,
     lives: Option<Arrival>,
     fails: bool,
+    /// Which TPM is to come.
+    expected: Option<Identity>,
+    /// None can, for this reason.
+    cannot: Option<Refusal>,
     /// No tombstone is begun.
     refuses: bool,
 }
@@ -47,7 +51,13 @@ impl Berth for Memory {
         true
     }
 
+    fn expect(&mut self, identity: &Identity, _: &mut dyn Entropy) -> Result<(), Refusal> {
+        self.expected = Some(*identity);
+        self.cannot.map_or(Ok(()), Err)
+    }
+
     fn keep(&mut self, pending: &Pending, state: &[u8]) -> Result<(), Unsure> {
+        assert_eq!(self.expected, Some(pending.identity));
         self.waits = Some((*pending, state.to_vec()));
         self.written()
     }
@@ -406,4 +416,31 @@ fn a_guests_commands_look_at_the_relay() {
     assert!(svsm::Tpm::kept(&source).is_none() && svsm::Tpm::keys(&mut source).is_none());
     let kept = nowhere.kept();
     assert_eq!((kept.identity, kept.flags, &kept.origin[..]), (identity, flag::MIGRATED, &OLD[..32]));
+}
+
+/// One that calls for nothing does not hold its TPM here: the host lets VMPL0 look.
+#[test]
+fn the_tpm_of_a_guest_that_is_idle_leaves() {
+    let [old_terms, new_terms] = terms();
+    let old_terms: &'static Terms = Box::leak(Box::new(old_terms));
+    let [here, mut there] = ends();
+    here.incoming.lock().unwrap().push_back(BEGIN.to_vec());
+    let (keeper, home) = Shared::new(Nowhere::draw(&mut Counted(7)).unwrap());
+    let clock = Ticking::default();
+    let mut source = machine(0, &clock);
+    source.keep_by(Box::new(keeper)).unwrap();
+    let way = Way::new(Leaving::new(old_terms), here, Box::new(home), |_| ());
+    let mut source = Movable::new(source, Some(way));
+    let (mut arrived, mut nowhere) = (vacant(100), Nowhere::draw(&mut Counted(9)).unwrap());
+    let poll = || {
+        clock.now.fetch_add(20, Ordering::Relaxed);
+        svsm::Tpm::idle(&mut source, &kernel::sync::Mutex::new(old()));
+        if svsm::Tpm::kept(&source).is_none() { Stand::Moved } else { Stand::Here }
+    };
+    let (arrival, _) = beside(&clock.step, poll, |idle| {
+        let with = Arrivals { platform: &mut arrived, reports: &mut new(), berth: &mut nowhere };
+        arrive(&new_terms, None, &mut there, with, idle)
+    });
+    assert!(arrival.is_ok());
+    assert_eq!(code(&mut source, GET_RANDOM), FAILURE);
 }

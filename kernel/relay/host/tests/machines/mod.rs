@@ -1,5 +1,9 @@
 //! Two firmwares at their consoles, as QEMU's sockets give them to relays, and the programs between them.
 
+mod program;
+
+pub(crate) use program::{Running, program};
+
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use migration::destination::{self, Destination};
@@ -10,52 +14,15 @@ use moves::Seeded;
 use moves::chip::Boot;
 use moves::scene::{BOOT_NONCE, CHIP_A, CHIP_B, EPOCH, IDENTITY, MOST, NEW, OLD};
 use relay::{Frames, frame, service};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
 /// How often a destination asks for its receipt; a real one does each second.
 const ASKS: Duration = Duration::from_millis(100);
-
-/// `quoin-relay` with these arguments.
-pub(crate) fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quoin-relay"));
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A program that ends with this.
-pub(crate) struct Running(pub Child, BufReader<ChildStdout>);
-
-impl Running {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = program(arguments).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self(child, lines)
-    }
-
-    /// The first line that begins so.
-    pub(crate) fn line(&mut self, begins: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(self.1.read_line(&mut line).unwrap() > 0, "it has ended without `{begins}`");
-            if line.starts_with(begins) {
-                return line.trim_end().to_owned();
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A host's relay.
 pub(crate) struct Host {
@@ -153,9 +120,9 @@ fn serve(mut console: UnixStream, mut side: impl Side, loses: Option<Kind>, seen
             Err(_) => return,
         };
         while !rest.is_empty() {
-            let (used, message) = frames.take(rest).unwrap();
+            let (used, frame) = frames.take(rest);
             rest = &rest[used..];
-            let Some(message) = message else { continue };
+            let Some(message) = frame.transpose().unwrap() else { continue };
             assert_eq!((message.service, message.number), (service::MIGRATION, 0));
             let kind = Kind::of(&message.octets).unwrap().0;
             if loses == Some(kind) && !seen.hears_all.load(Ordering::Acquire) {
