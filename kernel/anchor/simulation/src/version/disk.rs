@@ -49,8 +49,8 @@ impl Records {
         &self.0[record]
     }
 
-    /// A record that a boot writes where `disk` was: of the same TPM, which has come the same way. The first of one that
-    /// has come is made of the tombstone by which it has, if that stands for its state.
+    /// A record that a boot writes where `disk` was: of the same TPM, which has come the same way. The first of one
+    /// that has come is made of the tombstone by which it has, if that stands for its state.
     pub(crate) fn write(
         &mut self,
         disk: usize,
