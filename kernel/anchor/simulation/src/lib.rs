@@ -3,8 +3,10 @@
 //! A seed makes a schedule: how many anchors, how many of them lie, what the policy is, and then some hundred steps:
 //! messages are delivered, lost, repeated, replayed and reordered; the network is cut; TPMs and anchors lose power; the
 //! host starts copies from any record that was ever on a disk; TPMs lose patience early or late, which is all that
-//! clocks do here. Signatures are imitations that cost nothing, and that nobody in the simulation forges; everything
-//! else is the crate's own code.
+//! clocks do here. In every other schedule a TPM goes from one firmware to another, with a disk of its own, by runs of
+//! migration that come to something or not: on, or back, and copies of what waits are started, too. A run is an act of
+//! each side here; its messages are the crate `migration`'s. Signatures are imitations that cost nothing, and that
+//! nobody in the simulation forges; everything else is the crate's own code.
 //!
 //! | module | is |
 //! |---|---|
@@ -51,6 +53,16 @@ pub struct Counts {
     pub outrun: u64,
     /// Answers of anchors that lied.
     pub lies: u64,
+    /// Runs of migration of which nothing came.
+    pub given_up: u64,
+    /// Tombstones of which a quorum knows.
+    pub tombstones: u64,
+    /// TPMs that got a quorum where they came to.
+    pub arrivals: u64,
+    /// Of these, those of a TPM that had come from elsewhere before: on, or back.
+    pub onward: u64,
+    /// States that were refused where they waited, before or behind their receipt.
+    pub waiting_refused: u64,
     /// Power cuts of TPMs.
     pub cuts: u64,
     /// Requests and replies that were delivered.
@@ -66,6 +78,11 @@ impl core::ops::AddAssign for Counts {
         self.superseded += other.superseded;
         self.outrun += other.outrun;
         self.lies += other.lies;
+        self.given_up += other.given_up;
+        self.tombstones += other.tombstones;
+        self.arrivals += other.arrivals;
+        self.onward += other.onward;
+        self.waiting_refused += other.waiting_refused;
         self.cuts += other.cuts;
         self.messages += other.messages;
     }

@@ -46,7 +46,8 @@ fn main() -> ExitCode {
     // The last line is the figure (docs/figures.md).
     println!(
         "{} schedules: {} starts and {} commits with a quorum, {} without; {} old copies refused, {} superseded; {} \
-         turns lost; {} lies, {} power cuts, {} messages; no rule is broken{}",
+         turns lost; of moves {} tombstones, {} arrivals ({} of them onward), {} given up, {} waiting copies refused; \
+         {} lies, {} power cuts, {} messages; no rule is broken{}",
         args.schedules,
         counts.starts,
         counts.commits,
@@ -54,6 +55,11 @@ fn main() -> ExitCode {
         counts.old,
         counts.superseded,
         counts.outrun,
+        counts.tombstones,
+        counts.arrivals,
+        counts.onward,
+        counts.given_up,
+        counts.waiting_refused,
         counts.lies,
         counts.cuts,
         counts.messages,

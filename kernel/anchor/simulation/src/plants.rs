@@ -47,7 +47,7 @@ pub const PLANTS: &[Plant] = &[
     one(
         "forgetful",
         "an anchor answers before what it answers is on its disk",
-        &[Change { file: "liar.rs", from: "self.is_up = false;", to: "(self.is_up, self.entry) = (false, None);" }],
+        &[Change { file: "liar.rs", from: "self.is_up = false;", to: "self.is_up = false; self.entries.clear();" }],
     ),
     one(
         "promise",
@@ -141,16 +141,8 @@ pub const PLANTS: &[Plant] = &[
         "unflushed",
         "a head is registered before its record is flushed",
         &[
-            Change {
-                file: "tpm.rs",
-                from: "            State::Settled => match (self.written, self.wanted) {\n                (Some(record), _) => self.flush(record),\n                (None, Some(record)) =>",
-                to: "            State::Settled => match (self.written, self.wanted) {\n                (Some(record), None) => self.flush(record),\n                (_, Some(record)) =>",
-            },
-            Change {
-                file: "tpm.rs",
-                from: "        match (self.written, self.wanted) {\n            (Some(record), _) => self.flush(record),\n            (None, Some(record)) =>",
-                to: "        match (self.written, self.wanted) {\n            (Some(record), None) => self.flush(record),\n            (_, Some(record)) =>",
-            },
+            Change { file: "tpm.rs", from: "(Some(record), _, _) =>", to: "(Some(record), None, _) =>" },
+            Change { file: "tpm.rs", from: "(None, Some(record), _) =>", to: "(_, Some(record), _) =>" },
         ],
     ),
     one(
@@ -188,10 +180,11 @@ pub const PLANTS: &[Plant] = &[
             },
             Change {
                 file: "tpm.rs",
-                from: "                0 => self.prepare(rng, now, newest),\n",
-                to: "                0 => self.prepare(rng, now, newest),\n                3 if self.client.registered().is_some() \
-                 && self.written.is_none() => {\n                    self.wanted = Some(self.disk);\n                    \
-                 let head = records.get(self.disk).head;\n                    self.register(head, rng, now)\n                }\n",
+                from: "                0 => self.prepare(around),\n",
+                to: "                0 => self.prepare(around),\n                3..10 if self.part == Part::Lives && \
+                 self.client.registered().is_some() && self.written.is_none() => {\n                    self.wanted = \
+                 self.disk;\n                    self.disk.map_or(Act::Works, |disk| {\n                        \
+                 self.register(around.records.get(disk).head, around)\n                    })\n                }\n",
             },
         ],
     ),
@@ -229,6 +222,75 @@ pub const PLANTS: &[Plant] = &[
             file: "client.rs",
             from: "self.term = self.term.max(self.others).checked_add(1)?;",
             to: "self.term = self.term.max(1);",
+        }],
+    ),
+    one(
+        "same_key",
+        "anchors know a TPM that has come by the key by which they know where it comes from",
+        &[Change { file: "host.rs", from: "        self.subjects += 1;\n", to: "" }],
+    ),
+    one(
+        "early_kept",
+        "a destination says that it has kept the state before that is on its disk",
+        &[Change {
+            file: "moving.rs",
+            from: "            self.written = Some(record);\n",
+            to: "            self.written = Some(record);\n            around.runs.get_mut(run).is_kept = true;\n",
+        }],
+    ),
+    one(
+        "early_receipt",
+        "a source gives its receipt before its tombstone is registered",
+        &[Change {
+            file: "moving.rs",
+            from: "if self.client.state() == State::Holding && self.client.registered() == Some(own) {",
+            to: "if self.client.state() == State::Holding {",
+        }],
+    ),
+    one(
+        "undead",
+        "a source goes on behind its tombstone",
+        &[Change {
+            file: "moving.rs",
+            from: "            return Act::IsDead(run);\n",
+            to: "            self.part = Part::Lives;\n            return Act::IsDead(run);\n",
+        }],
+    ),
+    one(
+        "not_once_more",
+        "a source begins its tombstone without having had an answer",
+        &[Change {
+            file: "moving.rs",
+            from: "Leaving::Sent if around.runs.get(run).is_kept => self.asks_for_a_quorum(run, around),",
+            to: "Leaving::Sent if around.runs.get(run).is_kept => self.entombs(run, 0, around),",
+        }],
+    ),
+    one(
+        "written_alone",
+        "a source has a record registered that was written before it had settled",
+        &[Change {
+            file: "moving.rs",
+            from: "self.disk.filter(|disk| around.records.get(*disk).mark.names_own())",
+            to: "self.disk.filter(|_| self.client.registered().is_some())",
+        }],
+    ),
+    one(
+        "commits_on",
+        "a source commits between the state that it sent and its tombstone",
+        &[Change {
+            file: "moving.rs",
+            from: "            self.write_as(Kind::Moved(run), around);\n            self.part",
+            to: "            let kind = if count == 0 { Kind::Lives } else { Kind::Moved(run) };\n            \
+                 self.write_as(kind, around);\n            self.part",
+        }],
+    ),
+    one(
+        "another_receipt",
+        "a state that waits takes the receipt of another run",
+        &[Change {
+            file: "moving.rs",
+            from: "if around.runs.get(run).tombstone.is_some() && around.rng.bool() {",
+            to: "if (0..=run).any(|run| around.runs.get(run).tombstone.is_some()) && around.rng.bool() {",
         }],
     ),
 ];

@@ -40,13 +40,14 @@ impl Keys for Toy {
 #[derive(Debug)]
 pub(crate) struct Anchor {
     keys: Toy,
-    entry: Option<Entry>,
+    /// Of each client key.
+    entries: Vec<(Key, Entry)>,
     pub(crate) lies: bool,
     pub(crate) is_up: bool,
     /// Which TPMs do not reach it: none, those of even or of odd number, all.
     pub(crate) cut: [bool; 2],
     /// What a liar was before, and what it is for some.
-    others: Vec<Entry>,
+    others: Vec<(Key, Entry)>,
     /// What a liar has been sent.
     seen: Vec<Request>,
 }
@@ -54,7 +55,7 @@ pub(crate) struct Anchor {
 impl Anchor {
     pub(crate) fn new(number: u8, lies: bool) -> Self {
         let (others, seen) = (Vec::new(), Vec::new());
-        Self { keys: Toy::new(number), entry: None, lies, is_up: true, cut: [false; 2], others, seen }
+        Self { keys: Toy::new(number), entries: Vec::new(), lies, is_up: true, cut: [false; 2], others, seen }
     }
 
     pub(crate) fn key(&self) -> Key {
@@ -79,27 +80,30 @@ impl Anchor {
     }
 
     fn keep(&mut self, request: &Request) -> Reply {
-        self.entry.get_or_insert_with(|| Entry::new([0; 32])).answer(request).reply
+        let at = self.entries.iter().position(|(key, _)| *key == request.client).unwrap_or_else(|| {
+            self.entries.push((request.client, Entry::new([0; 32])));
+            self.entries.len() - 1
+        });
+        self.entries[at].1.answer(request).reply
     }
 
     /// Any answer that an anchor could have given in some history, to whoever asks.
     fn lie(&mut self, request: &Request, rng: &mut Rng) -> Reply {
         self.seen.push(*request);
-        if let Some(entry) = self.entry.filter(|_| rng.u8(..4) == 0) {
-            self.others.push(entry);
-        }
+        let of_this = |(key, _): &&(Key, Entry)| *key == request.client;
+        let entry = self.entries.iter().find(of_this).copied();
+        self.others.extend(entry.filter(|_| rng.u8(..4) == 0));
+        let mut others: Vec<_> = self.others.iter_mut().filter(|(key, _)| *key == request.client).collect();
         match rng.u8(..6) {
             0 => self.keep(request),
             // As if nothing had been since.
-            1 if !self.others.is_empty() => {
-                let at = rng.usize(..self.others.len());
-                self.others[at].answer(request).reply
+            1 if !others.is_empty() => {
+                let at = rng.usize(..others.len());
+                others[at].1.answer(request).reply
             }
             2 => Entry::new([0; 32]).answer(request).reply,
             3 if request.kind == kind::PREPARE => {
-                let earlier = |seen: &&Request| {
-                    seen.kind == kind::ACCEPT && seen.ballot.turn() < request.ballot.turn()
-                };
+                let earlier = |seen: &&Request| seen.kind == kind::ACCEPT && seen.ballot.turn() < request.ballot.turn();
                 let earlier: Vec<_> = self.seen.iter().filter(earlier).collect();
                 let reply = Reply::to(request, status::PROMISED);
                 rng.choice(earlier).map_or(reply, |seen| reply.showing(seen))

@@ -1,19 +1,18 @@
-//! A schedule: what the host does, and what follows from it.
+//! A schedule: what happens in it, to messages above all.
 
-use super::client::{State, Verdict};
+use super::client::State;
 use super::disk::Records;
 use super::liar::{Anchor, Toy};
 use super::mark::Mark;
-use anchor::quorum::Quorum;
-use super::rules::{Registered, Rules};
-use super::tpm::{Act, Tpm, policy};
-use anchor::wire::{Key, Reply, Request};
+use super::rules::{Learned, Registered, Rules};
+use super::runs::Runs;
+use super::tpm::{Act, Around, Tpm, policy};
 use crate::{Broken, Counts, Schedule};
+use anchor::quorum::Quorum;
+use anchor::wire::{Key, Reply, Request};
 use fastrand::Rng;
 use zerocopy::IntoBytes;
 
-/// Copies that run at once, at most.
-const COPIES: usize = 3;
 /// Messages on their way, at most: of more, some are lost.
 const ON_THE_WAY: usize = 48;
 /// Messages that the host keeps, to send them again.
@@ -32,25 +31,33 @@ struct Packet {
     content: Content,
 }
 
-struct World<'w> {
-    rng: Rng,
-    quorum: &'w Quorum,
-    keys: &'w Toy,
+pub(crate) struct World<'w> {
+    pub(crate) rng: Rng,
+    pub(crate) quorum: &'w Quorum,
+    /// Of each subject; so many are in use but the first.
+    pub(crate) keys: &'w [Toy],
+    pub(crate) subjects: usize,
     anchors: Vec<Anchor>,
-    records: Records,
-    live: Vec<Tpm<'w>>,
-    boots: usize,
-    /// A host that has one disk, and starts one TPM at a time from it; else any record, and several.
-    is_honest: bool,
-    /// The honest host's disk.
-    disk: usize,
+    pub(crate) records: Records,
+    pub(crate) runs: Runs,
+    pub(crate) live: Vec<Tpm<'w>>,
+    pub(crate) boots: usize,
+    /// A host that has two disks, on one of which is the TPM, and starts one firmware at a time from each; else any
+    /// record, and several.
+    pub(crate) is_honest: bool,
+    /// The honest host's disks: what is on them as far as nobody runs there.
+    pub(crate) disks: [Option<usize>; 2],
+    /// On which of them the TPM is.
+    pub(crate) home: usize,
+    /// Whether the TPM goes from one firmware to another at times.
+    moves: bool,
     wire: Vec<Packet>,
     kept: Vec<Packet>,
-    rules: Rules,
-    now: u64,
+    pub(crate) rules: Rules,
+    pub(crate) now: u64,
     /// How often what could go wrong does: of 255.
     unrest: u8,
-    counts: Counts,
+    pub(crate) counts: Counts,
     aloud: bool,
 }
 
@@ -66,20 +73,26 @@ pub(crate) fn run(schedule: &Schedule) -> Result<Counts, Broken> {
     let (cadence, too_few) = policy(&mut rng);
     let quorum = Quorum::of_any(k, &keys).map_err(|why| broken(schedule, 0, &why.to_string()))?;
     let quorum = quorum.with(cadence, too_few);
-    let is_honest = rng.u8(..3) == 0;
+    let (is_honest, moves) = (rng.u8(..3) == 0, rng.bool());
     if schedule.aloud {
-        println!("{k} of {n}, {liars} lie; {cadence:?}, {too_few:?}; the host is honest: {is_honest}");
+        println!(
+            "{k} of {n}, {liars} lie; {cadence:?}, {too_few:?}; the host is honest: {is_honest}; the TPM moves: {moves}"
+        );
     }
-    let tpm_keys = Toy::new(100);
+    let tpm_keys: Vec<Toy> = (100..200).map(Toy::new).collect();
     let mut world = World {
         quorum: &quorum,
         keys: &tpm_keys,
+        subjects: 0,
         anchors,
         records: Records::new(Mark::new(&quorum)),
+        runs: Runs::default(),
         live: Vec::new(),
         boots: 0,
         is_honest,
-        disk: 0,
+        disks: [Some(0), None],
+        home: 0,
+        moves,
         wire: Vec::new(),
         kept: Vec::new(),
         rules: Rules::default(),
@@ -99,14 +112,16 @@ fn broken(schedule: &Schedule, step: u64, rule: &str) -> Broken {
 }
 
 impl World<'_> {
-    fn say(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
         if self.aloud {
             println!("{:4} {}", self.now, what());
         }
     }
 
     fn steps(&mut self) -> Result<(), &'static str> {
-        for _ in 0..self.rng.u16(100..700) {
+        // A way from one firmware to another and on is longer than a boot.
+        let most = if self.moves { 1400 } else { 700 };
+        for _ in 0..self.rng.u16(100..most) {
             self.step()?;
         }
         Ok(())
@@ -116,7 +131,9 @@ impl World<'_> {
         self.now += 1;
         match self.rng.u16(..1000) {
             0..650 => self.deliver(),
-            650..960 => self.a_tpm_acts(),
+            650..930 => self.a_tpm_acts(),
+            930..960 if self.moves => Ok(self.begin_a_run()),
+            930..960 => self.a_tpm_acts(),
             960..970 => Ok(self.boot()),
             _ if self.rng.u8(..) > self.unrest => Ok(()),
             970..975 => Ok(self.cut_the_power()),
@@ -177,49 +194,41 @@ impl World<'_> {
         let head = tpm.client.registered().ok_or("a TPM holds nothing")?;
         let record = self.records.of(&head).ok_or("a head that no record has is registered")?;
         tpm.learns(record);
-        let event = Registered {
-            boot: tpm.number,
-            record,
-            asked: tpm.asked,
-            newest_before: tpm.newest_before,
-            now: self.now,
-        };
-        if self.rules.registered(&event, &self.records)? {
-            self.counts.starts += 1;
-        } else {
-            self.counts.commits += 1;
+        let event =
+            Registered { boot: tpm.number, record, asked: tpm.asked, newest_before: tpm.newest_before, now: self.now };
+        match self.rules.registered(&event, &self.records)? {
+            Learned::Start => self.started(record),
+            Learned::Commit => self.counts.commits += 1,
+            Learned::Tombstone => {}
         }
         Ok(())
     }
 
-    fn over(&mut self, at: usize, verdict: Verdict) -> Result<(), &'static str> {
-        self.live.remove(at);
-        match verdict {
-            _ if self.is_honest => return Err("the only copy, of the only disk, is refused"),
-            Verdict::Superseded(_) => self.counts.superseded += 1,
-            Verdict::Old(_) | Verdict::Unknown => self.counts.old += 1,
-        }
-        Ok(())
-    }
-
-    fn a_tpm_acts(&mut self) -> Result<(), &'static str> {
+    pub(crate) fn a_tpm_acts(&mut self) -> Result<(), &'static str> {
         if self.live.is_empty() {
             return Ok(());
         }
         let at = self.rng.usize(..self.live.len());
         let tpm = &mut self.live[at];
-        let act = tpm.act(&mut self.records, &mut self.rng, self.now, self.rules.newest);
-        let (number, disk, written) = (tpm.number, tpm.disk, tpm.written);
+        let (now, newest) = (self.now, self.rules.newest);
+        let act =
+            tpm.act(&mut Around { records: &mut self.records, runs: &mut self.runs, rng: &mut self.rng, now, newest });
+        let (number, part, disk, written) = (tpm.number, tpm.part, tpm.disk, tpm.written);
         self.say(|| match &act {
             Act::Asks(request) => {
                 let (ballot, head) = (request.ballot, request.head.epoch);
-                format!("TPM {number} asks: kind {}, term {}, step {}, epoch {head}", request.kind, ballot.term, ballot.step)
+                format!(
+                    "TPM {number} asks: kind {}, term {}, step {}, epoch {head}",
+                    request.kind, ballot.term, ballot.step
+                )
             }
-            other => format!("TPM {number}: {other:?}, record {disk} flushed, {written:?} written"),
+            other => format!("TPM {number}: {other:?}, {part:?}, record {disk:?} flushed, {written:?} written"),
         });
         match act {
             Act::Asks(request) => self.send(number, &request),
             Act::Alone => self.counts.without += 1,
+            Act::GivesUp => self.counts.given_up += 1,
+            Act::IsDead(run) => self.has_moved(run, disk),
             Act::Works => {}
         }
         Ok(())
@@ -232,40 +241,6 @@ impl World<'_> {
             }
             self.wire.push(Packet { tpm, anchor, content: Content::Request(*request) });
         }
-    }
-
-    fn boot(&mut self) {
-        let record = if self.is_honest {
-            if !self.live.is_empty() {
-                return;
-            }
-            self.disk
-        } else if self.live.len() >= COPIES {
-            return;
-        } else if self.rng.bool() {
-            self.records.len() - 1 - self.rng.usize(..self.records.len().min(3))
-        } else {
-            self.rng.usize(..self.records.len())
-        };
-        self.start(record);
-    }
-
-    fn start(&mut self, record: usize) {
-        let tpm = Tpm::boot(self.boots, self.quorum, self.keys, &self.records, record);
-        self.say(|| format!("TPM {} boots from record {record}", tpm.number));
-        self.boots += 1;
-        self.live.push(tpm);
-    }
-
-    fn cut_the_power(&mut self) {
-        if self.live.is_empty() {
-            return;
-        }
-        let tpm = self.live.swap_remove(self.rng.usize(..self.live.len()));
-        self.counts.cuts += 1;
-        // What was not flushed is there or not.
-        self.disk = tpm.written.filter(|_| self.rng.bool()).unwrap_or(tpm.disk);
-        self.say(|| format!("TPM {} loses power, record {} is on its disk", tpm.number, self.disk));
     }
 
     fn lose(&mut self) {
@@ -301,46 +276,19 @@ impl World<'_> {
         };
     }
 
-    /// All is well again, and nobody runs: then one can start.
-    fn end(&mut self, has_quorum: bool) -> Result<(), &'static str> {
-        while !self.live.is_empty() {
-            self.cut_the_power();
-        }
+    /// All anchors answer, and what was on its way is lost.
+    pub(crate) fn all_is_well(&mut self) {
         self.wire.clear();
         for anchor in &mut self.anchors {
             (anchor.is_up, anchor.cut) = (true, [false; 2]);
         }
-        if !has_quorum {
-            return Ok(());
-        }
-        if self.is_honest {
-            return if self.starts_from(self.disk)? { Ok(()) } else { Err("the owner cannot start from the only disk") };
-        }
-        for record in (0..self.records.len()).rev() {
-            if self.starts_from(record)? {
-                return Ok(());
-            }
-        }
-        Err("a quorum is there, and no record can start")
     }
 
-    fn starts_from(&mut self, record: usize) -> Result<bool, &'static str> {
-        let starts = self.counts.starts;
-        self.start(record);
-        for _ in 0..80 {
-            self.now += 1;
-            let Some(number) = self.live.first().map(|tpm| tpm.number) else { return Ok(false) };
-            self.a_tpm_acts()?;
-            while let Some(packet) = self.wire.pop() {
-                self.arrive(&packet)?;
-            }
-            if self.counts.starts > starts {
-                self.live.clear();
-                return Ok(true);
-            }
-            debug_assert!(self.live.len() <= 1, "{number}");
+    /// Everything that is on its way is delivered, and what comes of that.
+    pub(crate) fn deliver_all(&mut self) -> Result<(), &'static str> {
+        while let Some(packet) = self.wire.pop() {
+            self.arrive(&packet)?;
         }
-        self.live.clear();
-        Ok(false)
+        Ok(())
     }
 }
