@@ -64,6 +64,8 @@ pub(crate) struct Anchored {
     outer: Outer,
     exchange: Option<Exchange>,
     own: Head,
+    /// The record on the disk says that anchors may know it: one that was written alone since the boot does not.
+    names_own: bool,
     post: Option<Box<dyn Post>>,
     nonces: Nonces,
     sent: Sent,
@@ -95,6 +97,7 @@ impl Anchored {
         Ok(Box::new(Self {
             quorum,
             client: Client::new(quorum, keys, boot, own, &outer.mark),
+            names_own: outer.mark.names_own(),
             outer,
             exchange,
             own,
@@ -200,7 +203,7 @@ impl Anchored {
     /// # Errors
     /// `Old`: another copy has started; `Anchors`: too few answer, and the settings refuse.
     pub(crate) fn behind<R: Room>(&mut self, disk: &StateDisk<R, Device>) -> Result<(), Fatal> {
-        self.own = head_of(disk);
+        (self.own, self.names_own) = (head_of(disk), self.outer.mark.names_own());
         let is_due = !self.has_begun || self.quorum.cadence().is_due(self.unregistered);
         if self.client.registered().is_none() || !is_due || !self.is_time() {
             self.unregistered = self.unregistered.saturating_add(1);
@@ -225,7 +228,7 @@ impl Anchored {
     /// # Errors
     /// `Old`, `Anchors`.
     pub(crate) fn must_answer(&mut self) -> Result<(), Fatal> {
-        if self.client.registered().is_none() {
+        if self.client.registered().is_none() || !self.names_own {
             return self.ask_to_settle().or_else(|why| self.never_without(why));
         }
         self.must_hold()?;
@@ -247,7 +250,7 @@ impl Anchored {
     /// # Errors
     /// `Old`, `Anchors`.
     pub(crate) fn entombed<R: Room>(&mut self, disk: &StateDisk<R, Device>) -> Result<(), Fatal> {
-        self.own = head_of(disk);
+        (self.own, self.names_own) = (head_of(disk), self.outer.mark.names_own());
         self.must_hold()
     }
 

@@ -146,9 +146,13 @@ impl Berth for DiskBerth {
     }
 
     fn expect(&mut self, identity: &Identity, entropy: &mut dyn Entropy) -> Result<(), Refusal> {
-        // Whoever has a state that waits has asked.
-        let Place::Vacant(vacant) = &mut self.place else { return Ok(()) };
-        vacant.ask(identity, entropy).map_err(|why| {
+        let asked = match &mut self.place {
+            Place::Vacant(vacant) => vacant.ask(identity, entropy),
+            // A TPM may have started from a copy of this disk meanwhile: none starts from this one then.
+            Place::Waits(_, Some(anchors)) => anchors.settle(),
+            Place::Waits(..) | Place::Lives(_) | Place::Unsure => Ok(()),
+        };
+        asked.map_err(|why| {
             (self.tell)(&format_args!("no TPM is taken in: {why}"));
             if why.reason == Reason::Entropy { Refusal::Entropy } else { Refusal::Anchors }
         })

@@ -259,3 +259,26 @@ fn a_copy_that_another_has_superseded_neither_leaves_nor_goes_on() {
     assert_eq!((which, fatal.reason), (NotEntombed::Unsure, Reason::Old));
     assert!(*disk.0.lock().unwrap() == *before.0.lock().unwrap(), "nothing was written");
 }
+
+/// A record that was written alone since the boot does not say that anchors may know it. If a move had it registered, and
+/// came to nothing, it would be refused at the next boot.
+#[test]
+fn a_record_that_was_written_alone_is_never_registered() {
+    let world = World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false);
+    let disk = Image::prepared();
+    drop(world.boot(&disk).unwrap());
+    world.up(&[false; 3]);
+    let mut machine = world.boot(&disk).unwrap();
+    machine.change(5).unwrap();
+    world.up(&[true; 3]);
+    // It is time to ask again; what is set is what was there, so that nothing is written.
+    world.net.lock().unwrap().now_ms += 1_000_000;
+    let epoch = machine.epoch();
+    machine.change(5).unwrap();
+    assert_eq!(machine.epoch(), epoch);
+    // The power goes before the tombstone is written.
+    let cut = machine.keeping.entomb(|_| Err(Fatal::plain(Reason::Disk)()));
+    assert_eq!(cut.unwrap_err().1.reason, Reason::Disk);
+    drop(machine);
+    assert!(world.boot(&disk).is_ok());
+}

@@ -91,6 +91,26 @@ fn of_two_copies_of_what_waits_one_lives() {
     }
 }
 
+/// A copy of what waits that was started before one of them lived: none comes to it any more, not even from there.
+#[test]
+fn nothing_comes_to_a_copy_of_a_disk_that_lives() {
+    let terms = terms();
+    for ([source, destination], _) in &cases() {
+        let (from, to) = (Platter::prepared(), Platter::prepared());
+        drop(source.lives(&from, 1));
+        from.fail_after(Some(4 + 2));
+        run_between([source, destination], || (), &terms, [&from, &to], 2).0.unwrap_err();
+        from.fail_after(None);
+        let tombstone = source.is_dead(&from, 3).unwrap();
+        let copy = to.copy();
+        let (mut berth, waits) = destination.waits(&copy, 4);
+        let identity = waits.unwrap().0.identity;
+        assert_eq!(berth.expect(&identity, &mut Counted(60)), Ok(()));
+        received(destination, &terms, tombstone, &to).ok().unwrap();
+        assert_eq!(berth.expect(&identity, &mut Counted(60)), Err(Refusal::Anchors));
+    }
+}
+
 /// Nobody dies for a TPM that could not start.
 #[test]
 fn a_state_is_not_kept_where_too_few_anchors_answer() {
