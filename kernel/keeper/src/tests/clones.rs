@@ -260,8 +260,8 @@ fn a_copy_that_another_has_superseded_neither_leaves_nor_goes_on() {
     assert!(*disk.0.lock().unwrap() == *before.0.lock().unwrap(), "nothing was written");
 }
 
-/// A record that was written alone since the boot does not say that anchors may know it. If a move had it registered, and
-/// came to nothing, it would be refused at the next boot.
+/// A record that was written alone since the boot does not say that anchors may know it. If a move had it registered,
+/// and came to nothing, it would be refused at the next boot.
 #[test]
 fn a_record_that_was_written_alone_is_never_registered() {
     let world = World::with(2, 3, Cadence::Every(1), TooFew::SaySo, false);
