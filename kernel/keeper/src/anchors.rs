@@ -116,9 +116,9 @@ impl Anchored {
         self.post = post;
     }
 
-    /// The way again, of those that are not asked any more.
-    pub(crate) fn leave(mut self: Box<Self>) -> Option<Box<dyn Post>> {
-        self.post.take()
+    /// The way again, of those that are not asked any more, and the last term.
+    pub(crate) fn leave(mut self: Box<Self>) -> (Option<Box<dyn Post>>, u64) {
+        (self.post.take(), self.client.mark().term.get())
     }
 
     /// Asks whether the state is the newest, and for its share, where that is a root.

@@ -158,7 +158,7 @@ pub fn open(
     let fresh = Fresh::draw(|out| entropy.fill(out)).map_err(Fatal::because(Reason::Entropy))?;
     let mut opening = match &found {
         Found::Empty if receives => {
-            let vacant = Vacant { disk, writer, roots: sealing, fresh, quorum, post, key: None, asked: None };
+            let vacant = Vacant { disk, writer, roots: sealing, fresh, quorum, post, key: None, term: 0, asked: None };
             return Ok(Opened::Waits(DiskBerth::vacant(vacant, tell), None));
         }
         Found::Empty => None,

@@ -49,6 +49,8 @@ pub(crate) struct Vacant {
     pub(crate) post: Option<Box<dyn Post>>,
     /// By which they are asked in this boot, for whatever TPM.
     pub(crate) key: Option<(Zeroizing<[u8; 48]>, &'static P384)>,
+    /// The last term in which they were asked for another TPM than now.
+    pub(crate) term: u64,
     pub(crate) asked: Option<Asked>,
 }
 
@@ -92,8 +94,11 @@ impl Vacant {
             // In a later term.
             Some(asked) if asked.identity == *identity => asked,
             other => {
+                if let Some(other) = other {
+                    (self.post, self.term) = other.anchors.leave();
+                }
                 let mut anchors = self.begin(quorum, identity, entropy)?;
-                anchors.go_by(other.map_or_else(|| self.post.take(), |other| other.anchors.leave()));
+                anchors.go_by(self.post.take());
                 self.roots.share = None;
                 Asked { anchors, identity: *identity, is_expected: false }
             }
@@ -122,7 +127,9 @@ impl Vacant {
                 self.key.insert((scalar, keys)).clone()
             }
         };
-        let (outer, boot_nonce) = (anchors::beginning(quorum, scalar), *self.fresh.boot_nonce());
+        let (mut outer, boot_nonce) = (anchors::beginning(quorum, scalar), *self.fresh.boot_nonce());
+        // No two questions of a boot have one ballot, also where it asks for a TPM again.
+        outer.mark.term = self.term.into();
         let subject = Subject { identity: *identity, boot_nonce, own: Head::GENESIS, outer };
         Anchored::new(quorum, keys, subject, entropy)
     }

@@ -48,6 +48,16 @@ fn cases() -> Vec<([Firmware; 2], World)> {
     all
 }
 
+/// A run of which the tombstone is there and the receipt was not given: it, and the disk where the state waits.
+fn without_its_receipt([source, destination]: [&Firmware; 2], terms: &[Terms; 2]) -> (Tombstone, Platter) {
+    let (from, to) = (Platter::prepared(), Platter::prepared());
+    drop(source.lives(&from, 1));
+    from.fail_after(Some(4 + 2));
+    run_between([source, destination], || (), terms, [&from, &to], 2).0.unwrap_err();
+    from.fail_after(None);
+    (source.is_dead(&from, 3).unwrap(), to)
+}
+
 #[test]
 fn a_tpm_arrives_with_its_anchors_and_every_copy_of_before_is_old() {
     let terms = terms();
@@ -75,13 +85,7 @@ fn a_tpm_arrives_with_its_anchors_and_every_copy_of_before_is_old() {
 fn of_two_copies_of_what_waits_one_lives() {
     let terms = terms();
     for ([source, destination], _) in &cases() {
-        let (from, to) = (Platter::prepared(), Platter::prepared());
-        drop(source.lives(&from, 1));
-        // The tombstone is there, and its receipt was not given.
-        from.fail_after(Some(4 + 2));
-        run_between([source, destination], || (), &terms, [&from, &to], 2).0.unwrap_err();
-        from.fail_after(None);
-        let tombstone = source.is_dead(&from, 3).unwrap();
+        let (tombstone, to) = without_its_receipt([source, destination], &terms);
         let copy = to.copy();
         assert_eq!(
             received(destination, &terms, tombstone.clone(), &to).unwrap().kept().flags & flag::ANCHORED,
@@ -96,12 +100,7 @@ fn of_two_copies_of_what_waits_one_lives() {
 fn nothing_comes_to_a_copy_of_a_disk_that_lives() {
     let terms = terms();
     for ([source, destination], _) in &cases() {
-        let (from, to) = (Platter::prepared(), Platter::prepared());
-        drop(source.lives(&from, 1));
-        from.fail_after(Some(4 + 2));
-        run_between([source, destination], || (), &terms, [&from, &to], 2).0.unwrap_err();
-        from.fail_after(None);
-        let tombstone = source.is_dead(&from, 3).unwrap();
+        let (tombstone, to) = without_its_receipt([source, destination], &terms);
         let copy = to.copy();
         let (mut berth, waits) = destination.waits(&copy, 4);
         let identity = waits.unwrap().0.identity;
@@ -137,13 +136,7 @@ fn a_tpm_that_arrives_without_a_quorum_says_so_and_has_one_later() {
     for is_source in [false, true] {
         let world = world(TooFew::SaySo, false);
         let firmwares @ [source, destination] = &firmwares(is_source.then_some(&world), &world);
-        let (from, to) = (Platter::prepared(), Platter::prepared());
-        world.up(&[true; 3]);
-        drop(source.lives(&from, 1));
-        from.fail_after(Some(4 + 2));
-        run_between([source, destination], || (), &terms, [&from, &to], 2).0.unwrap_err();
-        from.fail_after(None);
-        let tombstone = source.is_dead(&from, 3).unwrap();
+        let (tombstone, to) = without_its_receipt([source, destination], &terms);
         world.up(&[true, false, false]);
         let alone = received(destination, &terms, tombstone, &to).unwrap();
         assert_eq!(alone.kept().flags, flag::KEPT | flag::MIGRATED | flag::TOO_FEW);
@@ -194,6 +187,17 @@ fn whoever_was_refused_is_taken_in_later() {
         for identity in [IDENTITY, [9; 32], IDENTITY] {
             assert_eq!(berth.expect(&identity, entropy), Ok(()));
         }
+    }
+}
+
+/// Each question of a boot has a turn of its own: one that is asked with again would be ignored.
+#[test]
+fn a_tpm_that_is_expected_behind_another_is_taken_in_at_once() {
+    let world = world(TooFew::Refuse, false);
+    let [_, destination] = firmwares(None, &world);
+    let (mut berth, _) = destination.waits(&Platter::prepared(), 1);
+    for identity in [IDENTITY, [9; 32], IDENTITY] {
+        assert_eq!(berth.expect(&identity, &mut Counted(60)), Ok(()));
     }
 }
 
